@@ -1,0 +1,111 @@
+"""`python -m brainfm`: info, encode, export. A light parser; it answers before torch is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+SHOWN = (
+    "torch lightning transformers diffusers deepspeed mne mne-bids einops numpy "
+    "safetensors braindecode pyriemann"
+).split()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Refusals are one sentence on stderr."""
+    args = _parser().parse_args(argv)
+    from brainfm.errors import ContractError, DataError
+
+    try:
+        return int(args.run(args))
+    except (ContractError, DataError, FileNotFoundError) as refusal:
+        sys.stderr.write(f"brainfm: {refusal}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m brainfm", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    info = commands.add_parser("info", help="versions, device, sizes and presets")
+    info.add_argument("--json", action="store_true", help="one JSON line")
+    info.set_defaults(run=_info)
+
+    encode = commands.add_parser(
+        "encode",
+        help="features of a recording",
+        epilog="example: python -m brainfm encode sub-01_eeg.edf --checkpoint runs/demo/encoder",
+    )
+    encode.add_argument("recording", help="anything MNE reads: EDF, BDF, FIF, BrainVision, ...")
+    encode.add_argument("--checkpoint", required=True, help="folder of save_pretrained")
+    encode.add_argument("--out", help="npz to write; default: RECORDING name + .features.npz")
+    encode.add_argument("--line-freq", type=float, help="Hz, where the file does not say")
+    encode.add_argument("--json", action="store_true", help="one JSON line last")
+    encode.set_defaults(run=_encode)
+    return parser
+
+
+def collect_info() -> dict[str, Any]:
+    """What `info` shows: versions of installed packages, device, model sizes."""
+    from brainfm import __version__
+    from brainfm.models.presets import describe
+
+    versions = {"brainfm": __version__, "python": platform.python_version()}
+    for package in SHOWN:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {"versions": versions, "device": _device(), "presets": describe()}
+
+
+def _device() -> dict[str, Any]:
+    """Read from the system, not from torch: importing torch alone costs more than a second."""
+    gpus = []
+    for card in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = dict(x.split(":", 1) for x in card.read_text().splitlines() if ":" in x)
+        gpus.append(lines.get("Model", "NVIDIA").strip())
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"gpus": gpus, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def _info(args: argparse.Namespace) -> int:
+    found = collect_info()
+    if args.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return 0
+    write = sys.stdout.write
+    write("versions\n")
+    for name, value in found["versions"].items():
+        write(f"  {name:<14}{value}\n")
+    device = found["device"]
+    write(f"device\n  {device['system']}, {device['cores']} cores\n")
+    write(f"  {', '.join(device['gpus']) or 'no NVIDIA driver seen: everything runs on the CPU'}\n")
+    write("presets\n")
+    for row in found["presets"]:
+        write(f"  {row['model']:<16}{row['preset']:<8}{row['parameters'] / 1e6:8.2f} M  {row['what']}\n")
+    return 0
+
+
+def _encode(args: argparse.Namespace) -> int:
+    from brainfm.api import encode_file
+
+    encoded = encode_file(args.recording, args.checkpoint, line_freq=args.line_freq)
+    out = Path(args.out or Path(args.recording).name + ".features.npz")
+    encoded.save(out)
+    sys.stdout.write(f"{encoded!r}\nwritten to {out}\n")
+    if args.json:
+        sys.stdout.write(json.dumps({"out": str(out), **encoded.summary()}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
