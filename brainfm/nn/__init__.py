@@ -1,0 +1,1 @@
+"""Layers: attention, rotary codes, SEANet, sensor geometry. They know nothing of data."""
