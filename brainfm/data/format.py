@@ -1,0 +1,230 @@
+"""One recording on disk: a safetensors file, published whole or not at all.
+
+Shapes: T samples, C channels, K intervals. Tensors `signal` (T, C) int16, float16 or float32 and
+`scale` (C) float32; SI value = signal * scale. Everything else is one JSON text in the file's
+metadata, under a checksum, so that a flipped byte cannot rename a channel.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from brainfm.data.parts import interval_samples
+from brainfm.data.quantise import fingerprint, quantise
+from brainfm.data.splits import SPLITS, split_of
+from brainfm.errors import DataError
+from brainfm.signals.preprocess import Recipe
+from brainfm.types import Channels, Event, Recording
+
+FORMAT = "brainfm.recording.1"
+DTYPES = {"int16": "I16", "float16": "F16", "float32": "F32"}
+REDO = "delete it and run `python -m data_prep run` again"
+TEMPORARY = ".tmp"
+
+
+def write_recording(
+    recording: Recording, path: str | Path, *, recipe: Recipe, dtype: str | None = None
+) -> None:
+    """Publish a prepared recording as one file.
+
+    The file appears under its name only when it is complete and on disk (temporary name in the
+    same folder, fsync, rename, fsync of the folder): a killed writer or a full disk leaves
+    nothing that a reader would see.
+
+    Parameters
+    ----------
+    recording : SI units, already at `recipe.sfreq`
+    path : `<store>/<dataset>/<key>.safetensors`
+    recipe : what was done to the signal
+    dtype : "int16", "float16" or "float32". Default: int16, unless its step would exceed
+        `LARGEST_STEP` of some channel's robust spread or samples are not finite; the header's
+        notes say so
+
+    Raises
+    ------
+    DataError
+        For an empty recording, a rate that is not the recipe's, an unknown split or dtype,
+        events that are not numbers, or a disk that cannot take the file.
+    """
+    path = Path(path)
+    where = recording.source or str(path)
+    _refuse_unusable(recording, recipe, dtype, where)
+    stored, scale, notes = quantise(recording.signal, recording.channels, dtype)
+    header = {
+        **_identity(recording),
+        "dtype": stored.dtype.name,
+        "n_samples": int(stored.shape[0]),
+        "n_channels": int(stored.shape[1]),
+        "channels": recording.channels.to_dict(),
+        "events": [[float(e.onset_s), float(e.duration_s), e.label] for e in recording.events],
+        "intervals": interval_samples(recording).tolist(),
+        "notes": [*recording.notes, *notes],
+        "recipe": asdict(recipe),
+        "signal_sha256": hashlib.sha256(stored.data).hexdigest(),
+        "scale_sha256": hashlib.sha256(scale.data).hexdigest(),
+        "fingerprint": fingerprint(stored),
+        **_source(recording.source),
+    }
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except ValueError as e:
+        raise DataError(
+            f"{where}: an event, rate or position is not a finite number ({e}); drop it"
+        ) from e
+    metadata = {"format": FORMAT, "header": text, "header_sha256": _sha(text)}
+    with publish(path) as temporary:
+        save_file({"signal": stored, "scale": scale}, temporary, metadata=metadata)
+
+
+@contextmanager
+def publish(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; on leaving, the file is on disk under its own name.
+
+    Raises
+    ------
+    DataError
+        If the disk refuses; the temporary file is gone then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as f:
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, SafetensorError) as e:
+        raise DataError(
+            f"{path}: could not be written ({e}); free space on that disk, or check its "
+            "permissions, and run again: nothing was published"
+        ) from e
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Everything but the samples, checked against the file's size and its own checksum.
+
+    Returns
+    -------
+    dict with dataset, subject, session, name, split, split_group, sfreq, n_samples,
+    n_channels, dtype, channels (`Channels`), events (list of `Event`), intervals (K, 2) int
+    samples, line_freq, notes, recipe (`Recipe`), source*, signal_sha256, fingerprint
+
+    Raises
+    ------
+    DataError
+        If the file is truncated, damaged or not one of ours.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as f:
+            size = os.fstat(f.fileno()).st_size
+            length = struct.unpack("<Q", f.read(8))[0] if size >= 8 else 0
+            if not 2 <= length <= size - 8:
+                raise DataError(f"{path}: truncated or not a safetensors file; {REDO}")
+            raw = json.loads(f.read(length))
+        metadata = raw["__metadata__"]
+        if metadata.get("format") != FORMAT:
+            raise DataError(
+                f"{path}: its format is {metadata.get('format')!r}, not {FORMAT!r}; move it out "
+                f"of the store, or, if it was prepared by another version, {REDO}"
+            )
+        if _sha(metadata["header"]) != metadata["header_sha256"]:
+            raise DataError(f"{path}: the header does not match its checksum; {REDO}")
+        header = json.loads(metadata["header"])
+        n, c = header["n_samples"], header["n_channels"]
+        found = {k: (v["dtype"], v["shape"]) for k, v in raw.items() if k != "__metadata__"}
+        expected = {"signal": (DTYPES[header["dtype"]], [n, c]), "scale": ("F32", [c])}
+        if found != expected:
+            raise DataError(f"{path}: holds {found} where its header says {expected}; {REDO}")
+        end = 8 + length + max(raw[k]["data_offsets"][1] for k in expected)
+        if end != size:
+            raise DataError(f"{path}: has {size} bytes, not the {end} it was written with; {REDO}")
+        header["channels"] = Channels.from_dict(header["channels"])
+        header["events"] = [Event(*e) for e in header["events"]]
+        header["intervals"] = np.array(header["intervals"], np.int64).reshape(-1, 2)
+        header["recipe"] = Recipe(**header["recipe"])
+    except DataError:
+        raise
+    except FileNotFoundError as e:
+        raise DataError(f"{path}: missing; run `python -m data_prep finalize`") from e
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{path}: damaged header ({type(e).__name__}: {e}); {REDO}") from e
+    return header
+
+
+def verify_samples(path: str | Path, header: dict[str, Any]) -> None:
+    """Compare samples and scales with the checksums of the header.
+
+    Raises
+    ------
+    DataError
+        If a byte changed since the recording was written.
+    """
+    try:
+        with safe_open(path, framework="np") as f:
+            parts = {k: f.get_tensor(k) for k in ("signal", "scale")}
+    except (OSError, SafetensorError) as e:
+        raise DataError(f"{path}: cannot be read ({e}); {REDO}") from e
+    for key, value in parts.items():
+        if hashlib.sha256(np.ascontiguousarray(value).data).hexdigest() != header[f"{key}_sha256"]:
+            raise DataError(f"{path}: the {key} does not match its checksum; {REDO}")
+
+
+def _refuse_unusable(r: Recording, recipe: Recipe, dtype: str | None, where: str) -> None:
+    if len(r.signal) == 0 or len(r.channels) == 0:
+        raise DataError(f"{where}: holds no samples (shape {r.signal.shape}); leave it out")
+    if not np.isclose(r.sfreq, recipe.sfreq, rtol=1e-6):
+        raise DataError(
+            f"{where}: sfreq is {r.sfreq:g} Hz but the recipe says {recipe.sfreq:g} Hz; "
+            "apply the recipe before writing"
+        )
+    if r.split is not None and r.split not in SPLITS:
+        raise DataError(f"{where}: split '{r.split}' is none of {', '.join(SPLITS)}; correct it")
+    if dtype is not None and dtype not in DTYPES:
+        raise DataError(f"{where}: dtype '{dtype}' is none of {', '.join(DTYPES)}; choose one")
+    if not len(interval_samples(r)):
+        raise DataError(f"{where}: no interval holds a sample; check its bad annotations")
+
+
+def _identity(r: Recording) -> dict[str, Any]:
+    return {
+        "dataset": r.dataset,
+        "subject": r.subject,
+        "session": r.session,
+        "name": r.name,
+        "split": r.split or split_of(r.split_group),
+        "split_group": r.split_group,
+        "sfreq": float(r.sfreq),
+        "line_freq": None if r.line_freq is None else float(r.line_freq),
+    }
+
+
+def _source(source: str) -> dict[str, Any]:
+    """Name, size and sha256 of the file a recording came from; folders have no sha256."""
+    path = Path(source)
+    known: dict[str, Any] = {"source": path.name, "source_sha256": None, "source_size": None}
+    if source and path.is_file():
+        with open(path, "rb") as f:
+            known["source_sha256"] = hashlib.file_digest(f, "sha256").hexdigest()
+        known["source_size"] = path.stat().st_size
+    return known
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""Long recordings in parts, and intervals as samples.
+
+Shapes: K intervals.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.errors import DataError
+from brainfm.types import Event, Recording
+
+PART_HOURS = 4.0
+"""Longest part of a recording: 64 channels at 256 Hz in 16 bits are then 0.5 GB."""
+
+
+def split_into_parts(recording: Recording, hours: float = PART_HOURS) -> list[Recording]:
+    """Cut a very long recording into parts of at most `hours`, between intervals if possible.
+
+    Events and intervals move with their samples; all parts keep one `split_group`.
+    """
+    n, most = len(recording.signal), int(hours * 3600 * recording.sfreq)
+    if n <= most:
+        return [recording]
+    inside = interval_samples(recording)
+    cuts = [0]
+    while n - cuts[-1] > most:
+        limit = cuts[-1] + most
+        across = inside[(inside[:, 0] < limit) & (inside[:, 1] > limit), 0]
+        # A trial is kept whole unless it fills more than half a part.
+        whole = across[across > cuts[-1] + most // 2]
+        cuts.append(int(whole.min()) if len(whole) else limit)
+    cuts.append(n)
+    return [
+        _part(recording, a, b, i, inside)
+        for i, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True), 1)
+    ]
+
+
+def _part(r: Recording, a: int, b: int, number: int, inside: NDArray[np.int64]) -> Recording:
+    start, stop = a / r.sfreq, b / r.sfreq
+    kept = np.clip(inside, a, b)
+    kept = kept[kept[:, 1] > kept[:, 0]]
+    events = [
+        Event(max(e.onset_s, start) - start, _overlap(e, start, stop), e.label)
+        for e in r.events
+        if start <= e.onset_s < stop or _overlap(e, start, stop) > 0
+    ]
+    return replace(
+        r,
+        signal=r.signal[a:b],
+        name=f"{r.name}_part-{number:02d}" if r.name else f"part-{number:02d}",
+        events=events,
+        intervals_s=[((i - a) / r.sfreq, (j - a) / r.sfreq) for i, j in kept.tolist()],
+        notes=[*r.notes, f"part {number}: seconds {start:g} to {stop:g} of the recording"],
+    )
+
+
+def _overlap(e: Event, start: float, stop: float) -> float:
+    return max(0.0, min(e.onset_s + e.duration_s, stop) - max(e.onset_s, start))
+
+
+def interval_samples(r: Recording) -> NDArray[np.int64]:
+    """(K, 2) first and one-past-last samples, inside the recording, none empty."""
+    seconds = np.asarray(r.intervals_s, float).reshape(-1, 2)
+    if not np.isfinite(seconds).all():
+        raise DataError(f"{r.source or r.name}: an interval is not a finite number; drop it")
+    # The hair keeps 1.9999999999 s from losing its last sample.
+    start, stop = np.ceil(seconds[:, 0] * r.sfreq - 1e-4), np.floor(seconds[:, 1] * r.sfreq + 1e-4)
+    both = np.clip(np.stack([start, stop], 1), 0, len(r.signal)).astype(np.int64)
+    return both[both[:, 1] > both[:, 0]]

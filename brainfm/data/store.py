@@ -1,0 +1,178 @@
+"""Prepared recordings on disk, and windows cut from them when they are needed.
+
+Shapes: T samples, C channels, K intervals. A store is a folder: `<dataset>/<key>.safetensors`
+(one recording each, see `format.py`), `recordings.parquet`, `channels.parquet`, `store.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from brainfm.data.format import REDO, read_header, write_recording
+from brainfm.data.index import CHANNELS, RECORDINGS, STORE, build_tables, channels_of
+from brainfm.data.parts import split_into_parts
+from brainfm.data.paths import store_root
+from brainfm.errors import DataError
+from brainfm.signals.preprocess import Recipe
+from brainfm.types import Channels, Event, WindowRef
+
+__all__ = ["Store", "build_tables", "read_header", "split_into_parts", "write_recording"]
+
+MAX_OPEN = 1024
+"""Recordings kept mapped by one process; the operating system allows 65530 mappings."""
+
+
+class Store:
+    """A folder of prepared recordings.
+
+    Windows are cut at read time from memory-mapped files: nothing is copied per window on disk,
+    and all processes of a machine share one page cache. Handles are opened on first use in each
+    process, so a store may be used before and after a fork.
+
+    Parameters
+    ----------
+    root : folder; default `$BRAINFM_DATA/store`
+
+    Attributes
+    ----------
+    recordings : DataFrame, one row a recording; row numbers are `WindowRef.recording`
+    recipe : what was done to every signal in it
+
+    Raises
+    ------
+    DataError
+        If there is no store, or its tables are damaged or do not fit each other.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root) if root is not None else store_root()
+        again = "run `python -m data_prep finalize`"
+        try:
+            self.recordings = pd.read_parquet(self.root / RECORDINGS)
+            sensors = pd.read_parquet(self.root / CHANNELS)
+            content = json.loads((self.root / STORE).read_text())
+            self.recipe = Recipe(**content["recipe"])
+            self._sensors = {str(k): rows for k, rows in sensors.groupby("layout", sort=False)}
+            lost = set(self.recordings["layout"]) - set(self._sensors)
+        except FileNotFoundError as e:
+            raise DataError(
+                f"{self.root}: no finished store there ({Path(str(e.filename)).name} is missing); "
+                f"{again}, or set BRAINFM_DATA"
+            ) from e
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise DataError(f"{self.root}: its tables cannot be read ({e}); {again}") from e
+        if lost:
+            raise DataError(f"{self.root}: no sensors for layout {sorted(lost)[0]}; {again}")
+        self._paths = self.recordings["path"].tolist()
+        self._shapes = self.recordings[["n_samples", "n_channels"]].to_numpy()
+        self._channels: dict[str, Channels] = {}
+        self._open: OrderedDict[int, tuple[Any, Any, NDArray[np.float32] | None]] = OrderedDict()
+        self._pid = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        t = self.recordings
+        return (
+            f"Store({self.root}: {len(t)} recordings, {t['hours'].sum():.2f} h, "
+            f"{t['layout'].nunique()} layouts)"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Mapped files do not travel to a spawned worker; it opens its own.
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def path(self, row: int) -> Path:
+        """File of a recording."""
+        return self.root / self._paths[row]
+
+    def channels(self, row: int) -> Channels:
+        """Sensors of a recording, one object a layout."""
+        layout = str(self.recordings["layout"].iat[row])
+        if layout not in self._channels:
+            self._channels[layout] = channels_of(self._sensors[layout])
+        return self._channels[layout]
+
+    def events(self, row: int) -> list[Event]:
+        """Events of a recording, read from its header."""
+        events: list[Event] = read_header(self.path(row))["events"]
+        return events
+
+    def intervals(self, row: int) -> NDArray[np.int64]:
+        """(K, 2) first and one-past-last sample of the stretches that windows stay inside."""
+        return np.asarray(self.recordings["intervals"].iat[row], np.int64).reshape(-1, 2)
+
+    def read(self, ref: WindowRef) -> NDArray[np.float32]:
+        """Samples of a window, (length, C) float32, SI units.
+
+        Raises
+        ------
+        DataError
+            If the window lies outside its recording, or the file is damaged or changed.
+        """
+        stored, scale = self.read_stored(ref)
+        if scale is None:
+            return stored.astype(np.float32, copy=False)
+        # One pass: the conversion happens inside the product.
+        return np.multiply(stored, scale, dtype=np.float32)
+
+    def read_stored(self, ref: WindowRef) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """Samples of a window as they are stored, and the scale (None: already SI)."""
+        row, start, length = ref
+        if start < 0 or length <= 0 or start + length > self._shapes[row, 0]:
+            raise DataError(
+                f"{self.path(row)}: window {start} to {start + length} lies outside its "
+                f"{self._shapes[row, 0]} samples; make the plan from the present store"
+            )
+        _, signal, scale = self._handle(row)
+        return signal[start : start + length], scale
+
+    @cached_property
+    def index_hash(self) -> str:
+        """Hash of everything a sampling plan depends on: files, contents, intervals, splits."""
+        h = hashlib.sha256()
+        t = self.recordings
+        for path, sha, split, group, intervals in zip(
+            *(t[c] for c in ("path", "sha256", "split", "split_group", "intervals")), strict=True
+        ):
+            h.update("\0".join((path, sha, split, group)).encode())
+            h.update(np.asarray(intervals, "<i8").tobytes())
+        return h.hexdigest()[:16]
+
+    def _handle(self, row: int) -> tuple[Any, Any, NDArray[np.float32] | None]:
+        if self._pid != os.getpid():
+            self._open, self._pid = OrderedDict(), os.getpid()
+        handle = self._open.get(row)
+        if handle is None:
+            handle = self._open[row] = self._map(row)
+            if len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+        return handle
+
+    def _map(self, row: int) -> tuple[Any, Any, NDArray[np.float32] | None]:
+        path = self.path(row)
+        try:
+            file = safe_open(path, framework="np")
+            signal, scale = file.get_slice("signal"), file.get_tensor("scale")
+        except FileNotFoundError as e:
+            raise DataError(f"{path}: missing; run `python -m data_prep finalize`") from e
+        except (OSError, SafetensorError) as e:
+            raise DataError(f"{path}: cannot be read ({e}); {REDO}") from e
+        if tuple(signal.get_shape()) != tuple(self._shapes[row]):
+            raise DataError(
+                f"{path}: holds {tuple(signal.get_shape())} samples and channels, the table says "
+                f"{tuple(int(n) for n in self._shapes[row])}; run `python -m data_prep finalize`"
+            )
+        return file, signal, None if signal.get_dtype() == "F32" else scale

@@ -1,0 +1,317 @@
+"""Recordings with known sources, for tests and for runs without data. Always labelled simulated.
+
+Oscillators with 1/f noise sit at fixed points inside the head and reach the sensors through a
+smooth kernel, so that neighbours resemble each other as in real recordings. It is no forward
+model: nothing measured on it says anything about brains.
+
+Shapes: C channels, T samples, S sources.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.data.format import write_recording
+from brainfm.data.index import build_tables
+from brainfm.data.store import Store
+from brainfm.errors import DataError
+from brainfm.signals.preprocess import Recipe
+from brainfm.types import UNIT_OF_KIND, Channels, Event, Kind, Recording
+
+HEAD_M, HELMET_M = 0.095, 0.12
+"""Radii of an adult head and of a MEG helmet around it."""
+AMPLITUDE = {
+    Kind.EEG: 20e-6,
+    Kind.MAG: 300e-15,
+    Kind.GRAD: 5e-12,
+    Kind.ECOG: 100e-6,
+    Kind.SEEG: 100e-6,
+    Kind.EMG: 100e-6,
+    Kind.ECG: 500e-6,
+}
+"""Usual standard deviations, in V, T and T/m."""
+SOURCE_HZ = (10.0, 6.0, 18.0, 27.0)
+"""Alpha, theta, low and high beta: one oscillator each."""
+CLASS_HZ = (8.0, 14.0, 22.0, 32.0, 40.0, 48.0, 56.0, 64.0)
+"""Frequency of the extra source of each class."""
+KERNEL_M = 0.05
+"""Width of the spatial kernel: volume conduction smears over some centimetres."""
+TEN_TWENTY = "Fp1 Fp2 F7 F3 Fz F4 F8 T7 C3 Cz C4 T8 P7 P3 Pz P4 P8 O1 O2".split()
+
+
+def ten_ten_positions() -> dict[str, NDArray[np.float64]]:
+    """69 positions of the 10-10 system on a sphere of `HEAD_M`: x right, y front, z up.
+
+    Every row of electrodes is the arc between the two ends on the ring 18 degrees above the
+    equator and its middle electrode on the midline (Oostenveld and Praamstra 2001).
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    ring, ends = np.deg2rad(72), {"AF": 36, "F": 54, "FT": 72, "T": 90, "TP": 108, "P": 126}
+    ends["PO"] = 144
+
+    def on_sphere(inclination: float, azimuth: float) -> NDArray[np.float64]:
+        """Inclination from the vertex, azimuth from the front to the left; radians."""
+        flat = np.sin(inclination)
+        return np.array([-flat * np.sin(azimuth), flat * np.cos(azimuth), np.cos(inclination)])
+
+    rows = {"AF": "AF", "F": "F", "FC": "FT", "C": "T", "CP": "TP", "P": "P", "PO": "PO"}
+    for step, (row, end) in enumerate(rows.items()):
+        middle = on_sphere(np.deg2rad(54 - 18 * step), 0.0)
+        found[f"{row}z"] = middle
+        for side, numbers in ((1, "1357"), (-1, "2468")):
+            edge = on_sphere(ring, side * np.deg2rad(ends[end]))
+            angle = np.arccos(np.clip(middle @ edge, -1, 1))
+            for k, number in enumerate(numbers, 1):
+                a, b = np.sin((1 - k / 4) * angle), np.sin(k / 4 * angle)
+                name = f"{end if k == 4 else row}{number}"
+                found[name] = (a * middle + b * edge) / np.sin(angle)
+    for name, azimuth in (("Fp1", 18), ("Fpz", 0), ("Fp2", -18)):
+        found[name] = on_sphere(ring, np.deg2rad(azimuth))
+    for name, azimuth in (("O1", 162), ("Oz", 180), ("O2", -162)):
+        found[name] = on_sphere(ring, np.deg2rad(azimuth))
+    return {name: HEAD_M * xyz for name, xyz in found.items()}
+
+
+def synthetic_channels(kind: str = "EEG", n_channels: int | None = None) -> Channels:
+    """Sensors with metric positions.
+
+    Parameters
+    ----------
+    kind : "EEG" (10-10 names, the 10-20 first), "MAG", "GRAD", "MEG" (every third a
+        magnetometer, the others planar gradiometers, on a helmet), "SEEG" (shafts of 8
+        contacts), "ECOG" (a grid), "EMG" or "ECG" (no positions)
+    n_channels : default 19 EEG, 30 MEG, 16 intracranial, 2 others
+
+    Raises
+    ------
+    DataError
+        For an unknown kind, or more EEG channels than the 10-10 system names.
+    """
+    simulated = {k.name: k for k in AMPLITUDE}
+    if kind != "MEG" and kind not in simulated:
+        raise DataError(f"no simulated '{kind}'; choose MEG or one of {', '.join(simulated)}")
+    n = (
+        n_channels
+        or {"EEG": 19, "MAG": 30, "GRAD": 30, "MEG": 30}.get(kind, 0)
+        or (16 if kind in ("SEEG", "ECOG") else 2)
+    )
+    kinds = np.full(n, simulated.get(kind, Kind.GRAD), np.int8)
+    ori = np.zeros((n, 3))
+    frame, names = "head", [f"{kind}{i:03d}" for i in range(n)]
+    if kind == "EEG":
+        known = ten_ten_positions()
+        order = TEN_TWENTY + [name for name in known if name not in TEN_TWENTY]
+        if n > len(order):
+            raise DataError(
+                f"{n} EEG channels, but the 10-10 system names {len(order)}; ask for fewer"
+            )
+        names = order[:n]
+        pos = np.array([known[name] for name in names])
+    elif kind in ("MAG", "GRAD", "MEG"):
+        site = np.arange(n) // 3 if kind == "MEG" else np.arange(n)
+        kinds[site != np.roll(site, 1)] = Kind.MAG if kind == "MEG" else kinds[0]
+        pos, ori = _helmet(site, kinds)
+        frame = "device"
+    elif kind == "SEEG":
+        shaft, contact = np.arange(n) // 8, np.arange(n) % 8
+        pos = np.stack([0.02 + 0.0035 * contact, 0.02 * shaft - 0.02, 0.01 * shaft], 1)
+        names, frame = (
+            [
+                f"{chr(65 + s % 26)}{s // 26 or ''}{c + 1}"
+                for s, c in zip(shaft, contact, strict=True)
+            ],
+            "mni",
+        )
+    elif kind == "ECOG":
+        row, column = np.arange(n) // 8, np.arange(n) % 8
+        pos = np.stack([np.full(n, 0.06), 0.01 * column - 0.04, 0.01 * row], 1)
+        frame = "mni"
+    else:
+        pos, frame = np.full((n, 3), np.nan), "unknown"
+    units = tuple(UNIT_OF_KIND[Kind(int(k))] for k in kinds)
+    return Channels(
+        tuple(names),
+        kinds,
+        pos.astype(np.float32),
+        ori.astype(np.float32),
+        units,
+        frame,
+        "simulated",
+    )
+
+
+def _helmet(site: NDArray[np.intp], kinds: NDArray[np.int8]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Sites on the upper half of a sphere; magnetometers point outwards, gradiometers along it."""
+    n = int(site.max()) + 1
+    z = 1 - (np.arange(n) + 0.5) / n
+    turn = np.arange(n) * np.pi * (3 - np.sqrt(5))
+    out = np.stack([np.sqrt(1 - z**2) * np.cos(turn), np.sqrt(1 - z**2) * np.sin(turn), z], 1)
+    east = np.stack([-np.sin(turn), np.cos(turn), 0 * turn], 1)
+    north = np.cross(out, east)
+    ori = out[site].copy()
+    grad = np.flatnonzero(kinds == Kind.GRAD)
+    ori[grad[0::2]], ori[grad[1::2]] = east[site[grad[0::2]]], north[site[grad[1::2]]]
+    return HELMET_M * out[site], ori
+
+
+def source_gain(channels: Channels, at_S3: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How strongly each source reaches each sensor, (C, S).
+
+    A Gaussian of the distance; for planar gradiometers its slope along the coil. Sensors
+    without position see every source alike.
+    """
+    known = np.asarray(np.isfinite(channels.pos_m).all(1))
+    away = at_S3[None] - np.where(known[:, None], channels.pos_m, 0)[:, None]
+    # Sensors far from all sources (a helmet) would see nothing but the nearest.
+    near = (away**2).sum(-1).min(1, keepdims=True) * known[:, None]
+    gain = np.exp(-((away**2).sum(-1) - near) / (2 * KERNEL_M**2))
+    slope = np.einsum("csk,ck->cs", away, channels.ori) / KERNEL_M
+    gain = np.where((channels.kind == Kind.GRAD)[:, None], gain * slope, gain)
+    return np.where(known[:, None], gain, 1.0)
+
+
+def source_places(n: int, seed: int = 0) -> NDArray[np.float64]:
+    """Points at 7 cm from the centre of the head, upper half, (n, 3) metres."""
+    v = np.random.default_rng([seed, 77]).normal(size=(n, 3))
+    v[:, 2] = np.abs(v[:, 2])
+    return 0.07 * v / np.linalg.norm(v, axis=1, keepdims=True)
+
+
+def synthetic_recording(
+    kind: str = "EEG",
+    seconds: float = 60.0,
+    n_channels: int | None = None,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    *,
+    trial_s: float = 2.0,
+    effect: float = 2.0,
+    sfreq: float = 256.0,
+    subject: str = "01",
+    session: str = "",
+    name: str = "",
+    dataset: str | None = None,
+    split: str | None = None,
+) -> Recording:
+    """One recording in SI units.
+
+    Places and frequencies of the sources do not depend on `seed`, so classes mean the same in
+    every subject; time courses and noise do.
+
+    Parameters
+    ----------
+    kind, n_channels : see `synthetic_channels`
+    seconds : length; with classes it is cut to whole trials
+    classes : labels; then the recording is trials laid end to end (intervals and events), and
+        a source at `CLASS_HZ[k]` sounds in trials of class k
+    effect : amplitude of that source against the others
+
+    Returns
+    -------
+    Recording, dataset "simulated_eeg" (or meg, seeg, ...)
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(f"{kind}/{subject}/{session}/{name}".encode())])
+    channels = synthetic_channels(kind, n_channels)
+    per_trial = round(trial_s * sfreq)
+    n = round(seconds * sfreq)
+    n -= n % per_trial if classes else 0
+    if n <= 0:
+        raise DataError(f"{seconds:g} s hold no trial of {trial_s:g} s; simulate more seconds")
+    time = np.arange(n) / sfreq
+    courses = [_oscillator(rng, hz, time) + pink_noise(rng, 1, n)[0] for hz in SOURCE_HZ]
+    events: list[Event] = []
+    if classes:
+        order = rng.permutation(np.arange(n // per_trial) % len(classes))
+        for k in range(len(classes)):
+            on = np.repeat(order == k, per_trial)
+            courses.append(effect * on * _oscillator(rng, CLASS_HZ[k % len(CLASS_HZ)], time))
+        events = [Event(i * trial_s, trial_s, classes[k]) for i, k in enumerate(order)]
+    gain_CS = source_gain(channels, source_places(len(courses)))
+    signal_CT = gain_CS @ np.stack(courses)
+    # Sensor noise, about a third of the signal.
+    signal_CT += 0.3 * signal_CT.std() * pink_noise(rng, len(channels), n)
+    for k in np.unique(channels.kind):
+        rows = channels.kind == k
+        signal_CT[rows] *= AMPLITUDE[Kind(k)] / signal_CT[rows].std()
+    return Recording(
+        np.ascontiguousarray(signal_CT.T, np.float32),
+        sfreq,
+        channels,
+        dataset=dataset or f"simulated_{kind.lower()}",
+        subject=subject,
+        session=session,
+        name=name,
+        events=events,
+        intervals_s=[(e.onset_s, e.onset_s + e.duration_s) for e in events],
+        split=split,
+        line_freq=50.0,
+        notes=["simulated: known oscillators and noise, no brain"],
+    )
+
+
+def _oscillator(rng: np.random.Generator, hz: float, time: NDArray[np.floating]) -> NDArray[Any]:
+    """A sine whose amplitude waxes and wanes over seconds and whose phase drifts."""
+    drift = np.cumsum(rng.normal(size=len(time))) * 0.02
+    wax = 1 + 0.5 * np.sin(2 * np.pi * (0.2 * time + rng.uniform()))
+    return np.asarray(wax * np.sin(2 * np.pi * hz * time + drift + rng.uniform(0, 6.28)))
+
+
+def pink_noise(rng: np.random.Generator, n_rows: int, n_samples: int) -> NDArray[np.float64]:
+    """Noise with power 1/f, unit variance, no mean, (n_rows, n_samples)."""
+    spectrum = np.fft.rfft(rng.normal(size=(n_rows, n_samples)))
+    spectrum *= np.arange(spectrum.shape[1]).clip(1) ** -0.5
+    spectrum[:, 0] = 0
+    noise = np.fft.irfft(spectrum, n_samples)
+    return np.asarray(noise / noise.std(1, keepdims=True).clip(1e-12))
+
+
+def synthetic_store(
+    root: str | Path,
+    seed: int = 0,
+    *,
+    n_subjects: int = 4,
+    seconds: float = 20.0,
+    sfreq: float = 256.0,
+    kinds: Sequence[str] = ("EEG", "MEG"),
+    classes: Sequence[str] | None = None,
+) -> Store:
+    """Write a small finished store and open it; well under a second at the default size.
+
+    Every data set has at least one subject in each of train, val and test (subject by subject:
+    the last is test, the one before val); the first subject of each kind has fewer sensors, so
+    there are two layouts a kind.
+
+    Parameters
+    ----------
+    root : folder, made if missing
+    n_subjects : at least 3
+    kinds : one data set each, "simulated_eeg", "simulated_meg", ...
+    classes : if given, recordings are trials with these labels
+    """
+    if n_subjects < 3:
+        raise DataError(f"{n_subjects} subjects cannot fill train, val and test; ask for 3 or more")
+    recipe = Recipe(sfreq=sfreq, lowpass_hz=min(96.0, 0.375 * sfreq))
+    for kind in kinds:
+        many = {"EEG": 19, "MEG": 12, "SEEG": 16, "ECOG": 16}.get(kind, 6)
+        for i in range(n_subjects):
+            subject = f"{i + 1:02d}"
+            recording = synthetic_recording(
+                kind,
+                seconds,
+                many if i else max(2, many // 2),
+                seed,
+                classes,
+                sfreq=sfreq,
+                subject=subject,
+                split={n_subjects - 1: "test", n_subjects - 2: "val"}.get(i, "train"),
+            )
+            path = Path(root, recording.dataset, f"sub-{subject}.safetensors")
+            write_recording(recording, path, recipe=recipe)
+    build_tables(root)
+    return Store(root)
