@@ -1,0 +1,1 @@
+"""What an encoder knows: probes, fine-tunes, controls and baselines on one split."""
