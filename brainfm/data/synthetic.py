@@ -277,7 +277,7 @@ def synthetic_store(
     *,
     n_subjects: int = 4,
     seconds: float = 20.0,
-    sfreq: float = 256.0,
+    recipe: Recipe | None = None,
     kinds: Sequence[str] = ("EEG", "MEG"),
     classes: Sequence[str] | None = None,
 ) -> Store:
@@ -291,12 +291,13 @@ def synthetic_store(
     ----------
     root : folder, made if missing
     n_subjects : at least 3
+    recipe : what the store claims was done; its rate is simulated. Default: `Recipe()`
     kinds : one data set each, "simulated_eeg", "simulated_meg", ...
     classes : if given, recordings are trials with these labels
     """
     if n_subjects < 3:
         raise DataError(f"{n_subjects} subjects cannot fill train, val and test; ask for 3 or more")
-    recipe = Recipe(sfreq=sfreq, lowpass_hz=min(96.0, 0.375 * sfreq))
+    recipe = recipe or Recipe()
     for kind in kinds:
         many = {"EEG": 19, "MEG": 12, "SEEG": 16, "ECOG": 16}.get(kind, 6)
         for i in range(n_subjects):
@@ -307,7 +308,7 @@ def synthetic_store(
                 many if i else max(2, many // 2),
                 seed,
                 classes,
-                sfreq=sfreq,
+                sfreq=recipe.sfreq,
                 subject=subject,
                 split={n_subjects - 1: "test", n_subjects - 2: "val"}.get(i, "train"),
             )

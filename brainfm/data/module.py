@@ -1,0 +1,234 @@
+"""What a run trains on: recordings chosen by a query, cut into windows, planned into batches.
+
+Shapes: C channels, W steps in a window.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from lightning.pytorch import LightningDataModule
+
+from brainfm.data.collate import WindowDataset, require_store_recipe
+from brainfm.data.index import select
+from brainfm.data.loader import FixedLoader, ResumableLoader
+from brainfm.data.sampler import PlanConfig, PlanSampler
+from brainfm.data.store import Store
+from brainfm.data.synthetic import synthetic_store
+from brainfm.data.windows import WindowIndex, cut_windows
+from brainfm.errors import DataError
+from brainfm.signals.preprocess import Preprocess
+
+log = logging.getLogger(__name__)
+
+SYNTHETIC = "synthetic"
+
+
+class BrainDataModule(LightningDataModule):
+    """Train and validation batches from a store; test recordings are never read here.
+
+    Parameters
+    ----------
+    store : folder of a store, "synthetic" (a small simulated one, made in a temporary folder),
+        or None for `$BRAINFM_DATA/store`
+    recordings : pandas query on the recordings table, such as "kind == 'EEG' and hours > 0.1".
+        Empty: all. The split column is respected whatever the query says
+    window_s : seconds a window lasts; shorter intervals (trials) give shorter windows
+    stride_s : seconds from window to window. Default: `window_s`
+    min_s : shortest window. Default: one step
+    patch_s : seconds of a model step; windows hold whole steps. None: a window is one step
+    tokens_per_batch : largest channels x steps in one batch of one process
+    preprocess : contract of the model. Its recipe must be the store's. None: the store's
+        recipe and the default normalisation
+    mixture : data set to weight; 2.0 shows its windows twice an epoch
+    jitter : move training windows by up to half a stride, anew each epoch
+    seed : of the plan; torch's seed plays no part
+    num_workers : reading processes; 0 reads in the training process
+    val_batches : at most so many validation batches (a fixed fair sample); None: all
+    pin_memory : for GPUs
+    start_batch : first batch, when weights come from a run whose loader state does not fit
+
+    Raises
+    ------
+    ContractError
+        If the model's recipe is not the store's; both values are named.
+    DataError
+        If the query names no column, matches nothing, or leaves no training window.
+    """
+
+    def __init__(
+        self,
+        store: str | None = None,
+        recordings: str = "",
+        window_s: float = 10.0,
+        stride_s: float | None = None,
+        min_s: float | None = None,
+        patch_s: float | None = 2.0,
+        tokens_per_batch: int = 1024,
+        preprocess: Preprocess | None = None,
+        mixture: dict[str, float] | None = None,
+        jitter: bool = True,
+        seed: int = 0,
+        num_workers: int = 0,
+        val_batches: int | None = None,
+        pin_memory: bool = False,
+        start_batch: int = 0,
+    ) -> None:
+        super().__init__()
+        self.store_path, self.query = store, recordings
+        self.window_s, self.stride_s, self.min_s, self.patch_s = window_s, stride_s, min_s, patch_s
+        self.tokens_per_batch, self.seed = tokens_per_batch, seed
+        self.mixture: Mapping[str, float] = mixture or {}
+        self.jitter, self.num_workers, self.pin_memory = jitter, num_workers, pin_memory
+        self.val_batches, self.start_batch = val_batches, start_batch
+        self._given = preprocess
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._index: dict[str, WindowIndex] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store, check the contract, choose recordings and cut windows."""
+        if self._index:
+            return
+        if stage not in (None, "fit", "validate"):
+            raise DataError(
+                f"stage '{stage}': a BrainDataModule serves train and val only; "
+                "held-out recordings are read by `python -m eval.probe`"
+            )
+        self.store = self._open()
+        self.preprocess = self._given or Preprocess(recipe=self.store.recipe)
+        require_store_recipe(self.preprocess, self.store)
+        chosen = select(self.store, self.query)
+        index = {split: self._cut(chosen[chosen["split"] == split]) for split in ("train", "val")}
+        self._refuse_empty(chosen, index["train"])
+        self._index = index
+        self._summarise(chosen)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of the train split, resumable by one integer."""
+        self._require_setup()
+        plan = PlanSampler(
+            self._index["train"],
+            self._plan_config(jitter=self.jitter, mixture=self.mixture),
+            *self._rank_and_world(),
+        )
+        return ResumableLoader(
+            WindowDataset(self.store, self.preprocess, self.patch),
+            plan,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            start_batch=self.start_batch,
+        )
+
+    def val_dataloader(self) -> FixedLoader | list[FixedLoader]:
+        """The same batches of the val split every time; an empty list if it holds none."""
+        self._require_setup()
+        if not len(self._index["val"]):
+            return []
+        plan = PlanSampler(
+            self._index["val"],
+            self._plan_config(fixed=True, pad=True),
+            *self._rank_and_world(),
+        )
+        return FixedLoader(
+            WindowDataset(self.store, self.preprocess, self.patch),
+            plan,
+            num_workers=min(self.num_workers, 1),
+            pin_memory=self.pin_memory,
+            limit=self.val_batches,
+        )
+
+    @property
+    def patch(self) -> int | None:
+        """Samples in a model step."""
+        if self.patch_s is None:
+            return None
+        samples = self.patch_s * self.store.recipe.sfreq
+        if abs(samples - round(samples)) > 1e-6 or samples < 1:
+            raise DataError(
+                f"patch_s {self.patch_s:g} is {samples:g} samples at "
+                f"{self.store.recipe.sfreq:g} Hz; choose a whole number of samples"
+            )
+        return round(samples)
+
+    def _open(self) -> Store:
+        if self.store_path != SYNTHETIC:
+            return Store(self.store_path)
+        recipe = (self._given or Preprocess()).recipe
+        self._temporary = tempfile.TemporaryDirectory(prefix="brainfm_simulated_")
+        log.warning("SIMULATED recordings: nothing learned from them is about brains")
+        return synthetic_store(
+            Path(self._temporary.name),
+            self.seed,
+            seconds=max(20.0, 3 * self.window_s),
+            recipe=recipe,
+        )
+
+    def _cut(self, rows: pd.DataFrame) -> WindowIndex:
+        return cut_windows(
+            self.store,
+            rows,
+            window_s=self.window_s,
+            stride_s=self.stride_s,
+            patch=self.patch or 1,
+            min_s=self.min_s if self.patch or self.min_s else self.window_s,
+        )
+
+    def _plan_config(self, **changes: object) -> PlanConfig:
+        base: dict[str, object] = {"tokens_per_batch": self.tokens_per_batch, "seed": self.seed}
+        # Without steps a window is one token per channel.
+        patch = self.patch or round(self.window_s * self.store.recipe.sfreq)
+        return PlanConfig(**{**base, "patch": patch, **changes})  # type: ignore[arg-type]
+
+    def _rank_and_world(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _require_setup(self) -> None:
+        if not self._index:
+            self.setup("fit")
+
+    def _refuse_empty(self, chosen: pd.DataFrame, train: WindowIndex) -> None:
+        table = self.store.recordings
+        query = f'query "{self.query}"' if self.query else "the store"
+        if not len(chosen):
+            have = ", ".join(f"{d} ({n})" for d, n in table.value_counts("dataset").items())
+            raise DataError(
+                f"{query} matches none of {len(table)} recordings in {self.store.root}; "
+                f"data sets there: {have}"
+            )
+        if not (chosen["split"] == "train").any():
+            have = ", ".join(f"{s} {n}" for s, n in chosen.value_counts("split").items())
+            raise DataError(
+                f"{query} matches no recording of split 'train' ({have}); choose more data sets, "
+                "or prepare more subjects"
+            )
+        if not len(train):
+            raise DataError(
+                f"{query} leaves no window: all {train.skipped} training intervals are shorter "
+                f"than {self.min_s or self.patch_s or self.window_s:g} s; lower window_s or patch_s"
+            )
+
+    def _summarise(self, chosen: pd.DataFrame) -> None:
+        for split in ("train", "val"):
+            rows, index = chosen[chosen["split"] == split], self._index[split]
+            if not len(index):
+                log.warning("no validation recording among those chosen: training without")
+                continue
+            log.info(
+                "%s%s: %d recordings, %d subjects, %.2f h, %d windows (%.2f h), %d layouts, "
+                "%d intervals too short",
+                "SIMULATED " if self.store_path == SYNTHETIC else "",
+                split,
+                len(rows),
+                rows["split_group"].nunique(),
+                rows["hours"].sum(),
+                len(index),
+                index.n_samples / self.store.recipe.sfreq / 3600,
+                len({b.layout for b in index.buckets}),
+                index.skipped,
+            )
