@@ -53,29 +53,30 @@ def config_from_dict(cls: type, d: Any, where: str) -> Any:
         raise ContractError(f"{where}: {e}") from e
 
 
-def load_strict(model: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Load `state` into `model`; every missing, unexpected or mis-shaped key is named.
+def require_same_keys(
+    want: dict[str, Tensor], state: dict[str, Tensor], who: str, where: str
+) -> None:
+    """Raise `ContractError` naming keys of `state` that `who` misses, lacks or shapes otherwise.
 
-    Raises
-    ------
-    ContractError
+    Parameters
+    ----------
+    want : tensors the model `who` has
+    state : tensors found in `where`
     """
-    want = model.state_dict()
     problems = [f"missing {k}" for k in want if k not in state]
     problems += [f"unexpected {k}" for k in state if k not in want]
     problems += [
-        f"{k} has shape {tuple(state[k].shape)} in the file but {tuple(want[k].shape)} in the model"
-        for k in want
-        if k in state and state[k].shape != want[k].shape
+        f"{k} has shape {tuple(state[k].shape)} in the file but {tuple(v.shape)} in the model"
+        for k, v in want.items()
+        if k in state and state[k].shape != v.shape
     ]
     if problems:
         shown = "; ".join(problems[:8])
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise ContractError(
-            f"{where}: weights do not fit {type(model).__name__}: {shown}{more}. "
+            f"{where}: weights do not fit {who}: {shown}{more}. "
             "Load them with the configuration they were trained with"
         )
-    model.load_state_dict(state, strict=True)
 
 
 class BrainModel(nn.Module):
@@ -138,7 +139,9 @@ class BrainModel(nn.Module):
         where = str(folder / CONFIG)
         config = config_from_dict(found.config_class, content.get("config", {}), where)
         model = found(config, Preprocess.load(folder))
-        load_strict(model, _read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
+        state = _read_weights(folder / WEIGHTS)
+        require_same_keys(model.state_dict(), state, found.__name__, str(folder / WEIGHTS))
+        model.load_state_dict(state, strict=True)
         return model.eval()
 
     def _card(self, text: str | None) -> str:

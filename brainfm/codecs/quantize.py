@@ -133,7 +133,7 @@ class Codebook(nn.Module):
             self._known_ready = bool(self.ready.item() > 0)
         return self._known_ready
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:  # noqa: ANN002, ANN003
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
         self._known_ready = False
         super()._load_from_state_dict(*args, **kwargs)
 

@@ -30,26 +30,36 @@ class Rotary(nn.Module):
         super().__init__()
         if mode not in MODES:
             raise ValueError(f"rope is '{mode}'; it must be one of {MODES}")
-        self.mode = mode
+        self._mode = mode
         freqs_E = 1.0 / base ** (torch.arange(0, dim, 2)[: dim // 2].float() / dim)
         self.register_buffer("freqs_E", freqs_E, persistent=False)
         self._grow(table_steps)
 
+    @property
+    def mode(self) -> str:
+        """One of `MODES`; setting it rebuilds the table."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        if mode not in MODES:
+            raise ValueError(f"rope is '{mode}'; it must be one of {MODES}")
+        self._mode = mode
+        self._grow(len(self.table_WE))
+
     def _grow(self, n_steps: int) -> None:
         steps = torch.arange(n_steps, device=self.freqs_E.device, dtype=torch.float32)
         angle_WE = torch.outer(steps, self.freqs_E.float())
-        self.register_buffer("cos_WE", angle_WE.cos(), persistent=False)
-        self.register_buffer("sin_WE", angle_WE.sin(), persistent=False)
+        table_WE = torch.polar(torch.ones_like(angle_WE), angle_WE)
+        if self.mode == "cosine":
+            table_WE = torch.complex(table_WE.real, torch.zeros_like(angle_WE))
+        self.register_buffer("table_WE", table_WE, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rotate (..., W, D); computed in float32, returned in the dtype of `x`."""
         n_steps = x.shape[-2]
-        if n_steps > self.cos_WE.shape[0]:
+        if n_steps > self.table_WE.shape[0]:
             self._grow(n_steps)
-        cos, sin = self.cos_WE[:n_steps], self.sin_WE[:n_steps]
-        pairs = x.float().unflatten(-1, (-1, 2))
-        if self.mode == "cosine":
-            return (pairs * cos[..., None]).flatten(-2).to(x.dtype)
-        real, imag = pairs.unbind(-1)
-        turned = torch.stack((real * cos - imag * sin, real * sin + imag * cos), -1)
-        return turned.flatten(-2).to(x.dtype)
+        table = self.table_WE[:n_steps]
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+        return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
