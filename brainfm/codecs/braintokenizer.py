@@ -166,16 +166,15 @@ class BrainTokenizer(Codec):
         h = self.encoder(x.reshape(b * c * n, 1, -1))
         f = h.shape[-1]
         h_MCD = h.unflatten(0, (b, c, n)).permute(0, 2, 4, 1, 3).reshape(b * n * f, c, -1)
-        # The key is linear in (signal + sensor): the sensors' part is shared by all steps.
-        key = self.sensor_key(h_MCD).unflatten(0, (b, n * f))
-        key = key + F.linear(sensor_BCD, self.sensor_key.weight)[:, None]
+        sensor_MCD = sensor_BCD.repeat_interleave(n * f, 0)
+        key_MCD = self.sensor_key(h_MCD + sensor_MCD)
         keep_MC = None
         if not bool(valid_BC.all()):
             keep_BC = valid_BC | ~valid_BC.any(1, keepdim=True)
             keep_MC = keep_BC.repeat_interleave(n * f, 0)
         out_MSD = attend(
             self.source_SD[None],
-            key.flatten(0, 1),
+            key_MCD,
             self.sensor_value(h_MCD),
             self.config.n_heads,
             keep_MC,

@@ -80,18 +80,35 @@ def read_reference(path: str | Path) -> Reference:
         ) from e
 
 
-@dataclass
-class Recipes:
-    """How each array of a file is recomputed, with its tolerance.
+@dataclass(frozen=True)
+class Recipe:
+    """How one array is recomputed.
 
-    Attributes
-    ----------
-    given : checked-prefix arrays that are inputs of others, not results
+    `tolerance` 0 means exact. `excuse` names an array and a factor: a sum may be off by what
+    that term is off (and is allowed to be), times the factor.
     """
 
-    how: dict[str, tuple[Callable[[], Any], float]] = field(default_factory=dict)
+    compute: Callable[[], Any]
+    tolerance: float = 1e-5
+    excuse: tuple[str, float] | None = None
+
+
+@dataclass
+class Recipes:
+    """Recipes by array name.
+
+    `given` names arrays under a checked prefix that are inputs of others, not results.
+    """
+
+    how: dict[str, Recipe] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
 
-    def add(self, name: str, compute: Callable[[], Any], tolerance: float = 1e-5) -> None:
-        """Recipe of array `name`; `tolerance` 0 means exact."""
-        self.how[name] = (compute, tolerance)
+    def add(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        tolerance: float = 1e-5,
+        excuse: tuple[str, float] | None = None,
+    ) -> None:
+        """Recipe of array `name`; see `Recipe`."""
+        self.how[name] = Recipe(compute, tolerance, excuse)
