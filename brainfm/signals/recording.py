@@ -137,6 +137,9 @@ def recording_from_raw(
         raw.pick([raw.ch_names[i] for i in good], exclude=())
         channels = channels.take(good)
 
+    if intervals[-1][1] < raw.n_times:
+        # Padding behind the last sample would ring back into the signal through the filters.
+        raw.crop(tmax=(intervals[-1][1] - 1) / sfreq, verbose="ERROR")
     n_before = raw.n_times
     raw, filter_notes, highpass = apply_recipe(raw, recipe, line_freq, where=where)
     if recipe.highpass_hz is not None and highpass is None:
