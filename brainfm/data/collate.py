@@ -43,13 +43,11 @@ class WindowDataset(torch.utils.data.Dataset[SignalBatch]):
     def __getitem__(self, refs: Sequence[WindowRef]) -> SignalBatch:
         first = refs[0]
         channels = self.store.channels(first.recording)
-        x_BTC = np.empty((len(refs), first.length, len(channels)), np.float32)
-        for x_TC, ref in zip(x_BTC, refs, strict=True):
-            x_TC[:] = self.store.read(ref)
+        x_BCT = np.empty((len(refs), len(channels), first.length), np.float32)
+        for x_CT, ref in zip(x_BCT, refs, strict=True):
+            x_CT[:] = self.store.read(ref).T
         sfreq = float(self.store.recipe.sfreq)
-        batch = batch_from_arrays(
-            x_BTC.transpose(0, 2, 1), channels, sfreq, self.preprocess.normalise, self.patch
-        )
+        batch = batch_from_arrays(x_BCT, channels, sfreq, self.preprocess.normalise, self.patch)
         batch.refs = list(refs)
         batch.time_BW += torch.tensor([[r.start / sfreq] for r in refs], dtype=torch.float64)
         return batch
@@ -98,16 +96,20 @@ def batch_from_arrays(
             f"a window of {n_samples} samples is no whole number of steps of {patch}; "
             f"cut it to {n_samples - n_samples % patch}"
         )
-    x = np.zeros((n_batch, n_channels, n_samples), np.float32)
+    x = np.empty((n_batch, n_channels, n_samples), np.float32)
     scale = np.ones((n_batch, n_channels), np.float32)
     offset = np.zeros((n_batch, n_channels), np.float32)
     valid = usable_channels(x_BCT)
     for b in range(n_batch):
-        rows = slice(None) if valid[b].all() else np.flatnonzero(valid[b])
-        kinds = channels.kind[rows]
-        if len(kinds):
-            units = [channels.unit[i] for i in np.arange(n_channels)[rows]]
-            done = normalise_window(x_BCT[b, rows], kinds, normalise, units)
+        if valid[b].all():
+            done = normalise_window(x_BCT[b], channels.kind, normalise, channels.unit)
+            x[b], scale[b], offset[b] = done
+            continue
+        rows = np.flatnonzero(valid[b])
+        x[b] = 0
+        if len(rows):
+            units = [channels.unit[i] for i in rows]
+            done = normalise_window(x_BCT[b, rows], channels.kind[rows], normalise, units)
             x[b, rows], scale[b, rows], offset[b, rows] = done
     steps = n_samples // patch
     each = (n_batch, n_channels, 3)

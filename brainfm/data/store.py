@@ -124,9 +124,10 @@ class Store:
         """
         stored, scale = self.read_stored(ref)
         if scale is None:
-            return stored.astype(np.float32, copy=False)
-        # One pass: the conversion happens inside the product.
-        return np.multiply(stored, scale, dtype=np.float32)
+            return stored
+        x_TC = stored.astype(np.float32)
+        x_TC *= scale
+        return x_TC
 
     def read_stored(self, ref: WindowRef) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
         """Samples of a window as they are stored, and the scale (None: already SI)."""

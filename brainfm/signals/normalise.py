@@ -60,21 +60,35 @@ def normalise_window(
     offset = np.zeros(len(x))
     for k in np.unique(kinds):
         rows = np.flatnonzero(kinds == k)
+        # One kind is the usual case: a view of everything saves two copies a window.
+        part = x if len(rows) == len(x) else x[rows]
         floor = _floor(Kind(int(k)), rows, unit_C)
         if spec.reference == "average":
-            x[rows] -= x[rows].mean(0, keepdims=True)
+            part -= part.mean(0, keepdims=True)
+            if part is not x:
+                x[rows] = part
         if spec.scale == "kind_std":
-            scale[rows] = x[rows].std() + floor
+            scale[rows] = _std(part) + floor
         else:
-            low, middle, high = np.percentile(x[rows], [25, 50, 75], axis=1)
+            low, middle, high = np.percentile(part, [25, 50, 75], axis=1)
             offset[rows] = middle
             # A flat channel among others must not become pure noise at full scale.
             spread = (high - low) / IQR_TO_STD
             scale[rows] = np.maximum(spread, 0.01 * np.median(spread)) + 1e-3 * floor
-    x = (x - offset[:, None]) / scale[:, None]
+    if offset.any():
+        x -= offset[:, None]
+    x *= 1 / scale[:, None]
+    out = x.astype(np.float32)
     if spec.clip is not None:
-        np.clip(x, -spec.clip, spec.clip, out=x)
-    return x.astype(np.float32), scale.astype(np.float32), offset.astype(np.float32)
+        np.clip(out, -spec.clip, spec.clip, out=out)
+    return out, scale.astype(np.float32), offset.astype(np.float32)
+
+
+def _std(x: NDArray[np.float64]) -> float:
+    """Standard deviation, in one temporary array; no BLAS, whose threads spin in a loader."""
+    away = x - x.mean()
+    np.square(away, out=away)
+    return float(np.sqrt(away.mean()))
 
 
 def centre_positions(pos_CD: NDArray[np.floating], kind_C: ArrayLike) -> NDArray[np.float32]:

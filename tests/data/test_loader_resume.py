@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from diary import QUIET, Diary, fit, pages
 from lightning.pytorch import Trainer
 
 from brainfm.data.module import BrainDataModule
 from brainfm.errors import ContractError
-
-from diary import QUIET, Diary, fit, pages
 
 STEPS = 17
 
