@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.root = Path(args.data_root).expanduser() if args.data_root else data_root()
     args.store = Path(args.store).expanduser() if args.store else args.root / "store"
     try:
-        code, result = getattr(commands, args.command)(args)
+        code, result = getattr(commands, f"{args.command}_command")(args)
     except (DataError, ContractError) as refusal:
         sys.stderr.write(f"brainfm: {refusal}\n")
         return 1

@@ -1,4 +1,4 @@
-"""What each command of `python -m data_prep` does; returns an exit code and what `--json` prints."""
+"""What each command does; returns an exit code and what `--json` prints."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from rich.table import Table
 
 from brainfm.data.store import build_tables
 from brainfm.errors import DataError
+from brainfm.signals.preprocess import Recipe
 from data_prep import state
 from data_prep.cli import recipe_of
 from data_prep.dataset import DataSet, Job
 from data_prep.datasets import all_datasets, get_dataset
-from data_prep.prepare import Outcome, _safe
+from data_prep.prepare import Outcome, safe_name
 from data_prep.report import hours_by_kind, load_table, write_report
 from data_prep.runner import run_jobs
 from data_prep.user import UserOptions, user_jobs
 
 Result = tuple[int, dict[str, Any]]
 
-MARK = {"done": "[green]done[/]", "skipped": "[dim]there already[/]", "refused": "[red]refused[/]"}
 
-
-def list(args: Namespace) -> Result:
+def list_command(args: Namespace) -> Result:
     """Print the data sets."""
     table = Table("name", "what", "licence", "from", "under the data root")
     rows = []
@@ -55,7 +54,7 @@ def list(args: Namespace) -> Result:
     return 0, {"datasets": rows}
 
 
-def fetch(args: Namespace) -> Result:
+def fetch_command(args: Namespace) -> Result:
     """Download data sets."""
     failed = _fetch(_datasets(args), args.root)
     for outcome in failed:
@@ -63,7 +62,7 @@ def fetch(args: Namespace) -> Result:
     return (1 if failed else 0), {"failed": [o.reason for o in failed], "root": str(args.root)}
 
 
-def run(args: Namespace) -> Result:
+def run_command(args: Namespace) -> Result:
     """Fetch, prepare, finalize and report."""
     started = time.monotonic()
     recipe, datasets = recipe_of(args), _datasets(args)
@@ -82,15 +81,13 @@ def run(args: Namespace) -> Result:
                 )
                 outcomes.append(Outcome(dataset.name, "(fetch)", "", "refused", reason))
             jobs += found
-        state.clean_temporaries(args.store, {_safe(j.dataset) for j in jobs})
+        state.clean_temporaries(args.store, {safe_name(j.dataset) for j in jobs})
         failures = state.FailureLog(args.store)
         for o in outcomes:
             failures.add(o)
-        for name in {j.dataset for j in jobs}:
-            # Files have come, so an earlier failure to fetch is over.
-            failures.rows.pop((name, "(fetch)"), None) if name not in {
-                o.dataset for o in outcomes
-            } else None
+        # Files that have come since end an earlier failure to fetch.
+        for name in {j.dataset for j in jobs} - {o.dataset for o in outcomes}:
+            failures.rows.pop((name, "(fetch)"), None)
         outcomes += _prepare(jobs, recipe, args, failures)
         failures.tidy()
         result = _summary(outcomes, len(jobs), started)
@@ -108,7 +105,7 @@ def run(args: Namespace) -> Result:
     return (1 if failed else 0), result
 
 
-def status(args: Namespace) -> Result:
+def status_command(args: Namespace) -> Result:
     """What lies in the store and what failed."""
     failures = state.read_failures(args.store)
     table = load_table(args.store)
@@ -127,7 +124,7 @@ def status(args: Namespace) -> Result:
     return 0, result
 
 
-def finalize(args: Namespace) -> Result:
+def finalize_command(args: Namespace) -> Result:
     """Write the tables and the report."""
     held = state.lock(args.store)
     try:
@@ -139,14 +136,14 @@ def finalize(args: Namespace) -> Result:
     return (1 if result["damaged"] else 0), result
 
 
-def report(args: Namespace) -> Result:
+def report_command(args: Namespace) -> Result:
     """Write the report."""
     path = write_report(args.store)
     _console().print(f"{path}", markup=False, highlight=False, soft_wrap=True)
     return 0, {"report": str(path)}
 
 
-def _datasets(args: Namespace) -> Any:
+def _datasets(args: Namespace) -> list[DataSet]:
     chosen = [get_dataset(n) for n in dict.fromkeys(args.dataset)]
     if args.subjects:
         for dataset in chosen:
@@ -156,7 +153,7 @@ def _datasets(args: Namespace) -> Any:
 
 
 def parse_subjects(text: str) -> tuple[int, ...]:
-    """ "1,3-5" to (1, 3, 4, 5).
+    """Numbers of a text such as "1,3-5": (1, 3, 4, 5).
 
     Raises
     ------
@@ -173,9 +170,9 @@ def parse_subjects(text: str) -> tuple[int, ...]:
     return tuple(sorted(out))
 
 
-def _user_jobs(args: Namespace) -> Any:
+def _user_jobs(args: Namespace) -> list[Job]:
     options = UserOptions(args.line_freq, args.unit, args.montage, args.duplicates, args.subject)
-    jobs: Any = []
+    jobs: list[Job] = []
     for source in args.source:
         jobs += user_jobs(Path(source), options, args.name)
     taken = {j.dataset for j in jobs} & set(all_datasets())
@@ -187,8 +184,8 @@ def _user_jobs(args: Namespace) -> Any:
     return jobs
 
 
-def _fetch(datasets: Any, root: Path) -> Any:
-    failed: Any = []
+def _fetch(datasets: list[DataSet], root: Path) -> list[Outcome]:
+    failed: list[Outcome] = []
     console = _errors()
     for dataset in datasets:
         try:
@@ -198,7 +195,9 @@ def _fetch(datasets: Any, root: Path) -> Any:
     return failed
 
 
-def _prepare(jobs: Any, recipe: Any, args: Namespace, failures: state.FailureLog) -> Any:
+def _prepare(
+    jobs: list[Job], recipe: Recipe, args: Namespace, failures: state.FailureLog
+) -> list[Outcome]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -231,7 +230,7 @@ def _finalize(store: Path, verify: str = "new") -> dict[str, Any]:
     }
 
 
-def _summary(outcomes: Any, n_jobs: int, started: float) -> dict[str, Any]:
+def _summary(outcomes: list[Outcome], n_jobs: int, started: float) -> dict[str, Any]:
     count = Counter(o.status for o in outcomes)
     keys = ("done", "skipped", "refused", "crashed", "stopped")
     return {
@@ -246,7 +245,7 @@ def _summary(outcomes: Any, n_jobs: int, started: float) -> dict[str, Any]:
     }
 
 
-def _print_outcomes(outcomes: Any) -> None:
+def _print_outcomes(outcomes: list[Outcome]) -> None:
     console = _errors()
     said: set[str] = set()
     for o in outcomes:
@@ -279,6 +278,3 @@ def _console() -> Console:
 
 def _errors() -> Console:
     return Console(stderr=True)
-
-
-_ = (DataSet, Job, MARK)

@@ -80,9 +80,9 @@ def prepare_one(job: Job, recipe: Recipe, store: Path) -> Outcome:
     started = time.monotonic()
     out = Outcome(job.dataset, job.name, job.files[0] if job.files else "", "crashed")
     try:
-        folder = store / _safe(job.dataset)
+        folder = store / safe_name(job.dataset)
         key = job_key(job, recipe)
-        stem = f"{_safe(job.name)}-{key}"
+        stem = f"{safe_name(job.name)}-{key}"
         done = _published(folder, stem)
         if done:
             out.status, out.files = "skipped", tuple(f"{folder.name}/{p.name}" for p in done)
@@ -142,7 +142,9 @@ def _published(folder: Path, stem: str) -> list[Path]:
 
 def _remove_older(folder: Path, name: str, key: str) -> None:
     """Files of the same recording under another key: its source or recipe has changed."""
-    pattern = re.compile(re.escape(_safe(name)) + r"-([0-9a-f]{12})(\.part\d+of\d+)?\.safetensors")
+    pattern = re.compile(
+        re.escape(safe_name(name)) + r"-([0-9a-f]{12})(\.part\d+of\d+)?\.safetensors"
+    )
     for path in folder.iterdir():
         m = pattern.fullmatch(path.name)
         if m and m[1] != key:
@@ -157,7 +159,7 @@ def _all_files(path: Path) -> list[Path]:
     return [path]
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name without what file systems or globs read as more than a name."""
     short = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "recording"
     if short == name and len(name) <= 80:

