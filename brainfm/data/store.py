@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from brainfm.data.format import REDO, read_header, write_recording
+from brainfm.data.format import map_samples, read_header, write_recording
 from brainfm.data.index import CHANNELS, RECORDINGS, STORE, build_tables, channels_of
 from brainfm.data.parts import split_into_parts
 from brainfm.data.paths import store_root
@@ -29,8 +28,11 @@ from brainfm.types import Channels, Event, WindowRef
 
 __all__ = ["Store", "build_tables", "read_header", "split_into_parts", "write_recording"]
 
-MAX_OPEN = 1024
-"""Recordings kept mapped by one process; the operating system allows 65530 mappings."""
+MAX_OPEN = 256
+"""Recordings kept mapped by one process. Each holds a file descriptor, of which a process often
+has 1024; opening one again costs 40 microseconds."""
+
+Handle = tuple[NDArray[Any], NDArray[np.float32] | None]
 
 
 class Store:
@@ -77,7 +79,7 @@ class Store:
         self._paths = self.recordings["path"].tolist()
         self._shapes = self.recordings[["n_samples", "n_channels"]].to_numpy()
         self._channels: dict[str, Channels] = {}
-        self._open: OrderedDict[int, tuple[Any, Any, NDArray[np.float32] | None]] = OrderedDict()
+        self._open: OrderedDict[int, Handle] = OrderedDict()
         self._pid = os.getpid()
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ class Store:
         """
         stored, scale = self.read_stored(ref)
         if scale is None:
-            return stored
+            return stored.copy()
         x_TC = stored.astype(np.float32)
         x_TC *= scale
         return x_TC
@@ -137,7 +139,7 @@ class Store:
                 f"{self.path(row)}: window {start} to {start + length} lies outside its "
                 f"{self._shapes[row, 0]} samples; make the plan from the present store"
             )
-        _, signal, scale = self._handle(row)
+        signal, scale = self._handle(row)
         return signal[start : start + length], scale
 
     @cached_property
@@ -152,28 +154,23 @@ class Store:
             h.update(np.asarray(intervals, "<i8").tobytes())
         return h.hexdigest()[:16]
 
-    def _handle(self, row: int) -> tuple[Any, Any, NDArray[np.float32] | None]:
+    def _handle(self, row: int) -> Handle:
         if self._pid != os.getpid():
             self._open, self._pid = OrderedDict(), os.getpid()
         handle = self._open.get(row)
         if handle is None:
             handle = self._open[row] = self._map(row)
             if len(self._open) > MAX_OPEN:
+                # Oldest first: under random access as good as least recently used.
                 self._open.popitem(last=False)
         return handle
 
-    def _map(self, row: int) -> tuple[Any, Any, NDArray[np.float32] | None]:
+    def _map(self, row: int) -> Handle:
         path = self.path(row)
-        try:
-            file = safe_open(path, framework="np")
-            signal, scale = file.get_slice("signal"), file.get_tensor("scale")
-        except FileNotFoundError as e:
-            raise DataError(f"{path}: missing; run `python -m data_prep finalize`") from e
-        except (OSError, SafetensorError) as e:
-            raise DataError(f"{path}: cannot be read ({e}); {REDO}") from e
-        if tuple(signal.get_shape()) != tuple(self._shapes[row]):
+        signal, scale = map_samples(path)
+        if signal.shape != tuple(self._shapes[row]):
             raise DataError(
-                f"{path}: holds {tuple(signal.get_shape())} samples and channels, the table says "
+                f"{path}: holds {signal.shape} samples and channels, the table says "
                 f"{tuple(int(n) for n in self._shapes[row])}; run `python -m data_prep finalize`"
             )
-        return file, signal, None if signal.get_dtype() == "F32" else scale
+        return signal, None if signal.dtype == np.float32 else scale
