@@ -7,22 +7,26 @@ here, so that a configuration holds only what makes the run itself.
 import importlib
 import logging
 import pkgutil
-import re
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
 from rich.logging import RichHandler
 
 from brainfm.data.module import BrainDataModule
 from brainfm.errors import ContractError, DataError
+from brainfm.hub import BrainModel
 from brainfm.tasks.base import BrainTask
 from brainfm.training import strategies
 from brainfm.training.callbacks import ReconstructionPictures, StepBar
@@ -30,12 +34,23 @@ from brainfm.training.checkpoint import Checkpoints, latest
 from brainfm.training.export import Export
 from brainfm.training.metrics import MetricsCSV
 from brainfm.training.preempt import Preempt, Preempted
+from brainfm.training.refusals import ConfigError, explain
 from brainfm.training.throughput import StepLog, Waiting
 
 log = logging.getLogger("brainfm")
 
 ROOMS = ("brainfm.tasks", "brainfm.models", "brainfm.codecs", "brainfm.heads")
 """Their modules are imported at start, so that YAML may say `class_path: MaskedCodes`."""
+QUIET = (
+    "LightningCLI's args parameter",
+    ".*does not have many workers",
+    ".*srun.* command is available",
+    "GPU available but not used",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "Found .* module\\(s\\) in eval mode",  # a frozen codec stays in eval mode
+)
+"""Warnings about what is meant here."""
+Precision = Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true"]
 
 
 class RunTrainer(Trainer):
@@ -59,7 +74,7 @@ class RunTrainer(Trainer):
         devices: int | str = "auto",
         num_nodes: int = 1,
         strategy: str = "auto",
-        precision: str = "auto",
+        precision: Precision = "auto",
         max_time: str | None = None,
         fast_dev_run: bool | int = False,
         val_check_interval: int = 500,
@@ -144,6 +159,13 @@ class BrainCLI(LightningCLI):
         config |= {"default_root_dir": str(run), "logger": [MetricsCSV(run), board]}
         return self._instantiate_trainer(config, [])
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, MisconfigurationException) as e:
+            log.debug("while building the configuration", exc_info=e)
+            raise ConfigError(explain(e, class_names())) from e
+
     def fit(self, model: BrainTask, ckpt_path: str | None = None, **kwargs: Any) -> None:
         """Train; `--ckpt_path last` goes on from the newest whole checkpoint, if there is one."""
         folder = self.run_dir / "checkpoints"
@@ -170,6 +192,14 @@ def set_aside(folder: Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
     folder.rename(before)
     log.info("an earlier run had this name; its checkpoints are now in %s", before)
+
+
+def class_names() -> list[str]:
+    """Short names of the classes a configuration may use."""
+    found: list[type] = [BrainTask, BrainModel]
+    for cls in found:
+        found.extend(c for c in cls.__subclasses__() if c not in found)
+    return [c.__name__ for c in found]
 
 
 def load_rooms() -> None:
@@ -205,8 +235,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Preempted as e:
         log.warning("%s", e)
         return e.exit_code
-    except ArgumentError as e:
+    except ConfigError as e:
         return refuse(argv, str(e), 2)
+    except ArgumentError as e:
+        return refuse(argv, explain(e, class_names()), 2)
     except (DataError, ContractError) as e:
         return refuse(argv, str(e), 1)
     return 0
+
+
+def quieten() -> None:
+    """One rich handler for brainfm's own lines, and no advertising from libraries."""
+    if not log.handlers:
+        log.addHandler(RichHandler(console=Console(stderr=True), show_path=False, markup=False))
+        log.setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message)
+
+
+def refuse(argv: Sequence[str], reason: str, code: int) -> int:
+    """Say in one sentence what was wrong and return the exit code."""
+    files = [a for flag, a in zip(argv, argv[1:], strict=False) if flag in ("-c", "--config")]
+    where = f"{files[-1]}: " if files and Path(files[-1]).name not in reason else ""
+    sys.stderr.write(f"brainfm: {where}{' '.join(reason.split())}\n")
+    return code

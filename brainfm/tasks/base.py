@@ -88,7 +88,7 @@ class BrainTask(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         s = self.settings
         optimizer = adamw(self, s, self.lr_of())
-        schedule = cosine_schedule(optimizer, s.warmup_steps, s.decay_steps, s.lr_floor)
+        schedule = cosine_schedule(optimizer, s)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step", "frequency": 1},
@@ -111,6 +111,9 @@ class BrainTask(LightningModule):
     def validation_step(self, batch: SignalBatch, batch_idx: int) -> None:
         for name, value in self.losses(batch).items():
             self.log(f"val/{name}", value.detach(), batch_size=len(batch), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("step", float(self.global_step))  # Lightning's own count is one behind
 
     def configure_gradient_clipping(
         self,

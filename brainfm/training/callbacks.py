@@ -58,9 +58,7 @@ class StepBar(ProgressBar):
         self._bar.start()
         total = trainer.max_steps if trainer.max_steps > 0 else None
         name = type(pl_module).__name__
-        self._task = self._bar.add_task(
-            "", name=name, total=total, completed=trainer.global_step
-        )
+        self._task = self._bar.add_task("", name=name, total=total, completed=trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

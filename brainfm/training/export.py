@@ -53,7 +53,9 @@ def export_checkpoint(model: BrainModel, checkpoint: str | Path, folder: str | P
     state = _sharded_state(path) if path.is_dir() else _file_state(path)
     mine = {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)}
     if not mine:
-        raise ContractError(f"{path}: no weights named '{PREFIX}...' in it; is it of a brainfm run?")
+        raise ContractError(
+            f"{path}: no weights named '{PREFIX}...' in it; is it of a brainfm run?"
+        )
     try:
         model.load_state_dict(mine, strict=True)
     except RuntimeError as e:

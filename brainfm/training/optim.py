@@ -30,6 +30,16 @@ class AdamWSettings:
             raise ContractError(f"lr is {self.lr}; a rate per step lies between 0 and 1")
         if self.weight_decay < 0:
             raise ContractError(f"weight_decay is {self.weight_decay}; it must not be negative")
+        if not 0 <= self.warmup_steps < self.decay_steps:
+            raise ContractError(
+                f"warmup_steps is {self.warmup_steps} and decay_steps {self.decay_steps}: the "
+                "warm-up must end before the decay does; both count optimiser steps from the "
+                "start of the run"
+            )
+        if not 0 <= self.lr_floor <= 1:
+            raise ContractError(
+                f"lr_floor is {self.lr_floor}; it is a fraction of lr, between 0 and 1"
+            )
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise ContractError(f"betas is {tuple(self.betas)}; two numbers in [0, 1) are needed")
 

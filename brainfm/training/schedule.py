@@ -9,7 +9,7 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from brainfm.errors import ContractError
+from brainfm.training.optim import AdamWSettings
 
 
 def warmup_cosine(step: int, warmup_steps: int, decay_steps: int, floor: float) -> float:
@@ -30,21 +30,7 @@ def warmup_cosine(step: int, warmup_steps: int, decay_steps: int, floor: float) 
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def cosine_schedule(
-    optimizer: Optimizer, warmup_steps: int, decay_steps: int, floor: float
-) -> LambdaLR:
-    """`warmup_cosine` on every parameter group of `optimizer`, stepped once per optimiser step.
-
-    Raises
-    ------
-    ContractError
-        If the warm-up is not shorter than the decay, or `floor` lies outside [0, 1].
-    """
-    if not 0 <= warmup_steps < decay_steps:
-        raise ContractError(
-            f"warmup_steps is {warmup_steps} and decay_steps {decay_steps}: the warm-up must end "
-            "before the decay does; both count optimiser steps from the start of the run"
-        )
-    if not 0 <= floor <= 1:
-        raise ContractError(f"lr_floor is {floor}; it is a fraction of lr, between 0 and 1")
-    return LambdaLR(optimizer, lambda s: warmup_cosine(s, warmup_steps, decay_steps, floor))
+def cosine_schedule(optimizer: Optimizer, settings: AdamWSettings) -> LambdaLR:
+    """`warmup_cosine` on every parameter group of `optimizer`, stepped once per optimiser step."""
+    warmup, decay, floor = settings.warmup_steps, settings.decay_steps, settings.lr_floor
+    return LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, decay, floor))

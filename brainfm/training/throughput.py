@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 
+from brainfm.training.metrics import MetricsCSV
 from brainfm.types import SignalBatch
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,9 @@ class StepLog(Callback):
         self._reset()
         self._waited_before = _waited(trainer)
         self._said = time.perf_counter()
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV) and not trainer.fast_dev_run:
+                logger.rewind(trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: SignalBatch, batch_idx: int

@@ -62,7 +62,16 @@ def test_a_model_that_is_all_frozen_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("lr", 2.0), ("lr", 0.0), ("weight_decay", -1.0), ("betas", (0.9, 1.0))]
+    ("key", "value"),
+    [
+        ("lr", 2.0),
+        ("lr", 0.0),
+        ("weight_decay", -1.0),
+        ("betas", (0.9, 1.0)),
+        ("lr_floor", 5.0),
+        ("warmup_steps", 10),
+        ("decay_steps", 1),
+    ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(key, value):
     with pytest.raises(ContractError, match=key):
