@@ -121,7 +121,7 @@ def signal_figure(x_TC: Any, sfreq: float, channels: Any, title: str) -> Any:
     n = min(len(x_TC), int(SHOWN_SECONDS * sfreq))
     part = x_TC[:n, pick] - x_TC[:n, pick].mean(0)
     step = 4 * float(np.median(part.std(0))) or 1.0
-    for row, c in enumerate(pick):
+    for row in range(len(pick)):
         ax.plot(np.arange(n) / sfreq, part[:, row] - row * step, lw=0.6, color="#33658a")
     ax.set_yticks([-row * step for row in range(len(pick))], [channels.name[c] for c in pick])
     ax.set_xlabel("s")

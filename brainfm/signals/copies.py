@@ -195,8 +195,8 @@ class _Stack:
             x = self.x[:, k].ravel()
             rest.append(x - (x @ shared) / (shared @ shared or 1.0) * shared)
         # Nothing but the common mode in either: both are its copies.
-        if min(r.std() for r in rest) < 1e-3:
-            return max(r.std() for r in rest) < 1e-3
+        if min(r.std() for r in rest) < 1e-6:
+            return max(r.std() for r in rest) < 1e-6
         return abs(_corr(*rest)) > self.config.whitened
 
 

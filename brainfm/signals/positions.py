@@ -28,7 +28,11 @@ KIND_OF_TYPE = {
 """MNE channel types that brainfm reads. CTF and KIT axial gradiometers are "mag" in MNE: they
 measure T over a long baseline. The BrainOmni program calls CTF coils GRAD; see `by_coil`."""
 
-COIL_KIND_BITS = 0xFFFF
+PLANAR_COILS = (2, 3011, 3012, 3013, 3014)
+"""MNE coil types of planar gradiometers: Neuromag-122 and Vectorview (NM_122, VV_PLANAR_*)."""
+
+AXIAL_GRADIOMETER_COILS = (4002, 5001, 6001, 7002, 7501, 9101)
+"""Magnes, CTF, KIT, Baby, Artemis 123, KRISS."""
 
 FRAME_OF_MNE = {1: "device", 4: "head", 5: "mni", 2003: "mni"}
 """FIFFV_COORD_DEVICE, _HEAD, _MRI of a template, and MNI_TAL."""
@@ -115,7 +119,7 @@ def channels_from_info(
 
     pos = loc[:, :3].copy()
     ori = np.zeros((len(chs), 3))
-    planar = np.array(["PLANAR" in str(_coil_name(c)) for c in chs], bool)
+    planar = np.array([int(c["coil_type"]) in PLANAR_COILS for c in chs], bool)
     ori[meg] = loc[meg, 9:12]
     ori[planar & meg] = loc[planar & meg, 3:6]
     # MNE writes zeros or NaN where it knows nothing; no sensor sits at the origin of its frame.
@@ -139,6 +143,7 @@ def channels_from_info(
         if n:
             frame_C[fill] = 4
             notes.append(f"positions of {n} channels are nominal ({montage}), not measured")
+    notes += _doubts(info, names, pos, scalp & ~unknown)
     missing = [names[i] for i in np.flatnonzero(~np.isfinite(pos).all(1))]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
@@ -167,6 +172,29 @@ def channels_from_info(
     return channels, notes
 
 
+def _doubts(
+    info: Any, names: Sequence[str], pos: NDArray[np.float64], rows: NDArray[np.bool_]
+) -> list[str]:
+    """Names and places of scalp electrodes that contradict what else the recording says."""
+    notes = []
+    known = standard_positions("standard_1005")
+    scalp = [names[i] for i in np.flatnonzero(rows)]
+    odd = [n for n in scalp if n not in known]
+    if odd and len(odd) <= len(scalp) // 2:
+        notes.append(f"unlike the others, no 10-05 names: {', '.join(odd[:5])}")
+    # MNE writes each electrode twice, with its channel and among the digitised points (kind 3).
+    dig = [d["r"] for d in info["dig"] or [] if int(d["kind"]) == 3]
+    if dig and rows.any():
+        apart = np.linalg.norm(pos[rows][:, None] - np.array(dig)[None], axis=2).min(1)
+        moved = [names[i] for i in np.flatnonzero(rows)[apart > 1e-3]]
+        if moved:
+            notes.append(
+                f"positions of {', '.join(moved[:5])} are not among the digitised points; the "
+                "channel's own is kept"
+            )
+    return notes
+
+
 def by_coil(channels: Channels, info: Any) -> Channels:
     """The kinds that the BrainOmni program would give: CTF and KIT coils are GRAD there.
 
@@ -174,7 +202,7 @@ def by_coil(channels: Channels, info: Any) -> Channels:
     """
     kind = channels.kind.copy()
     for i, c in enumerate(info["chs"]):
-        if kind[i] == Kind.MAG and "GRAD" in str(_coil_name(c)):
+        if kind[i] == Kind.MAG and int(c["coil_type"]) in AXIAL_GRADIOMETER_COILS:
             kind[i] = Kind.GRAD
     return Channels(
         channels.name,
@@ -185,9 +213,3 @@ def by_coil(channels: Channels, info: Any) -> Channels:
         channels.frame,
         channels.reference,
     )
-
-
-def _coil_name(channel: Any) -> str:
-    coil = channel["coil_type"]
-    name = getattr(coil, "name", getattr(coil, "_name", None))
-    return str(name if name is not None else coil)

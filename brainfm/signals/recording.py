@@ -109,9 +109,12 @@ def recording_from_raw(
     changed = {n: t for n, t in kept_types.items() if t != raw.get_channel_types([n])[0]}
     if changed:
         raw.set_channel_types(changed, verbose="ERROR", on_unit_change="ignore")
-    channels, position_notes = channels_from_info(
-        raw.info, [report.names[i] for i in keep], montage=montage, reference=report.reference
-    )
+    try:
+        channels, position_notes = channels_from_info(
+            raw.info, [report.names[i] for i in keep], montage=montage, reference=report.reference
+        )
+    except ValueError as e:
+        raise DataError(f"{where}: {e}") from e
     notes += position_notes
 
     line_freq = raw.info["line_freq"] or line_freq

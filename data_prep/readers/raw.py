@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,9 @@ def read_raw(
         try:
             raw = getattr(mne.io, family.reader)(path, preload=False, verbose="WARNING", **options)
             raw.load_data(verbose="WARNING")
+            # Damaged kinds and frames are only found when somebody asks.
+            raw.get_channel_types()
+            raw.info._check_consistency()
         except DataError:
             raise
         except MemoryError as e:
@@ -157,6 +161,8 @@ def read_raw(
                 "fetch or export it again"
             ) from e
     notes += _judge_warnings(path, [str(w.message) for w in caught])
+    if family.name == "FIF":
+        notes += odd_calibrations(raw)
     if header is not None:
         notes += _mark_other_units(raw, header.label, header.unit, header.signals)
         if duplicates == "first":
@@ -203,6 +209,23 @@ def _check_labels(path: Path, labels: list[str], duplicates: str) -> None:
                 f"{path}: channel '{name}' appears twice (columns {labels.index(name) + 1} and "
                 f"{i + 1}); drop one of them, or pass --duplicates first"
             )
+
+
+def odd_calibrations(raw: Any) -> list[str]:
+    """A note on electrodes whose calibration differs from all others (MEG coils may differ)."""
+    notes = []
+    types = raw.get_channel_types()
+    for kind in sorted(set(types) & {"eeg", "ecog", "seeg"}):
+        cal = {
+            c["ch_name"]: f"{float(c['cal']) * float(c['range']):.5g}"
+            for c, t in zip(raw.info["chs"], types, strict=True)
+            if t == kind
+        }
+        usual, n = Counter(cal.values()).most_common(1)[0]
+        odd = [name for name, value in cal.items() if value != usual]
+        if odd and n >= 0.7 * len(cal):
+            notes.append(f"calibration of {', '.join(odd[:4])} differs from that of other {kind}")
+    return notes
 
 
 def _judge_warnings(path: Path, messages: list[str]) -> list[str]:
