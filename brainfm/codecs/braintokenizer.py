@@ -56,6 +56,8 @@ class BrainTokenizerConfig:
     """2 as published; None replaces codes by their share of use (see QuantizerConfig)."""
     init_at_eval: bool = False
     """True in strict mode: k-means at the first forward even at evaluation, as published."""
+    exact: bool = False
+    """True in strict mode: convolutions to the last bit as published (see SEANetConfig)."""
     drop_share: float = 0.25
     """Share of channels hidden from the encoder while training; at least one, never all."""
     noise: float = 0.1
@@ -79,6 +81,7 @@ class BrainTokenizerConfig:
             ratios=self.ratios,
             kernel=self.kernel,
             last_kernel=self.last_kernel,
+            exact=self.exact,
         )
 
     @property

@@ -185,6 +185,7 @@ def config_from_released(
             n_kinds=3 if kinds is None else len(kinds),
             dead_count=2.0,
             init_at_eval=True,
+            exact=True,
         )
         if not is_encoder:
             return tokenizer
