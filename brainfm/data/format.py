@@ -135,7 +135,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     raw, start, size = _frame(path)
     try:
-        metadata = raw["__metadata__"]
+        metadata = raw.get("__metadata__", {})
         if metadata.get("format") != FORMAT:
             raise DataError(
                 f"{path}: its format is {metadata.get('format')!r}, not {FORMAT!r}; move it out "

@@ -89,7 +89,7 @@ def synthetic_channels(kind: str = "EEG", n_channels: int | None = None) -> Chan
         pos = np.array([known[name] for name in names])
     elif kind in ("MAG", "GRAD", "MEG"):
         site = np.arange(n) // 3 if kind == "MEG" else np.arange(n)
-        kinds[site != np.roll(site, 1)] = Kind.MAG if kind == "MEG" else kinds[0]
+        kinds[np.diff(site, prepend=-1) > 0] = Kind.MAG if kind == "MEG" else kinds[0]
         pos, ori = _helmet(site, kinds)
         frame = "device"
     elif kind == "SEEG":
