@@ -65,8 +65,8 @@ class Preempt(Callback):
             self.checkpoints.save(trainer)
             raise Preempted(self._received, trainer.global_step)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._restore()
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore()  # not in `teardown`: Lightning has by then put back what was before it
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
         self._restore()
