@@ -162,8 +162,7 @@ class _Stack:
         config = self.config
         own = np.abs(self.correlation(i, np.array([i]))[0])
         r = self.correlation(i, np.array([j]))[0]
-        for lag in np.flatnonzero(np.abs(r) > config.threshold):
-            lag = int(lag)
+        for lag in np.flatnonzero(np.abs(r) > config.threshold).tolist():
             if lag == 0 and i > j:
                 continue
             if lag > 0 and own[lag] > config.periodic:

@@ -28,11 +28,11 @@ KIND_OF_TYPE = {
 """MNE channel types that brainfm reads. CTF and KIT axial gradiometers are "mag" in MNE: they
 measure T over a long baseline. The BrainOmni program calls CTF coils GRAD; see `by_coil`."""
 
-PLANAR_COILS = (2, 3011, 3012, 3013, 3014)
+PLANAR_COILS = (2, 3011, 3012, 3013, 3014, 3015)
 """MNE coil types of planar gradiometers: Neuromag-122 and Vectorview (NM_122, VV_PLANAR_*)."""
 
-AXIAL_GRADIOMETER_COILS = (4002, 5001, 6001, 7002, 7501, 9101)
-"""Magnes, CTF, KIT, Baby, Artemis 123, KRISS."""
+AXIAL_GRADIOMETER_COILS = (2001, 4002, 5001, 6001, 7001, 7501, 9001, 9101, 9102)
+"""5 cm, Magnes, CTF, KIT, Baby, Artemis 123, KRISS, Compumedics."""
 
 FRAME_OF_MNE = {1: "device", 4: "head", 5: "mni", 2003: "mni"}
 """FIFFV_COORD_DEVICE, _HEAD, _MRI of a template, and MNI_TAL."""
@@ -178,7 +178,7 @@ def _doubts(
     """Names and places of scalp electrodes that contradict what else the recording says."""
     notes = []
     known = standard_positions("standard_1005")
-    scalp = [names[i] for i in np.flatnonzero(rows)]
+    scalp = [names[i] for i in np.flatnonzero(rows).tolist()]
     odd = [n for n in scalp if n not in known]
     if odd and len(odd) <= len(scalp) // 2:
         notes.append(f"unlike the others, no 10-05 names: {', '.join(odd[:5])}")
@@ -186,7 +186,7 @@ def _doubts(
     dig = [d["r"] for d in info["dig"] or [] if int(d["kind"]) == 3]
     if dig and rows.any():
         apart = np.linalg.norm(pos[rows][:, None] - np.array(dig)[None], axis=2).min(1)
-        moved = [names[i] for i in np.flatnonzero(rows)[apart > 1e-3]]
+        moved = [names[i] for i in np.flatnonzero(rows)[apart > 1e-3].tolist()]
         if moved:
             notes.append(
                 f"positions of {', '.join(moved[:5])} are not among the digitised points; the "

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from brainfm.errors import DataError
-from data_prep.readers.edf import VOLTS, check_edf
+from data_prep.readers.brainvision import check_brainvision
+from data_prep.readers.edf import VOLTS, EdfHeader, check_edf
 from data_prep.readers.fif import check_fif
 
 SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
@@ -58,6 +59,9 @@ HARMLESS = (
     "birth",
 )
 """MNE warnings that say nothing on the samples (or that the readers judge themselves)."""
+
+MNE_VOLTS = {"uV": 1e-6, "µV": 1e-6, "μV": 1e-6, "mV": 1e-3}
+"""Physical dimensions that MNE 1.13 scales itself, spelled exactly so."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ def read_raw(
             options["units"] = {header.label[i]: unit for i in header.signals if not header.unit[i]}
             if options["units"] and unit.lower() not in VOLTS:
                 raise DataError(f"{path}: unit '{unit}' is none of uV, mV, V, nV; correct --unit")
+    elif family.name == "BrainVision":
+        check_brainvision(path)
     elif family.name == "FIF" and not path.name.endswith(".gz"):
         check_fif(path)
     if family.name == "CTF":
@@ -160,11 +166,11 @@ def read_raw(
                 f"{path}: MNE cannot read it as {family.name} ({_short(e)}); the file is damaged, "
                 "fetch or export it again"
             ) from e
-    notes += _judge_warnings(path, [str(w.message) for w in caught])
+    notes += _judge_warnings(path, [str(w.message) for w in caught], family.name)
     if family.name == "FIF":
         notes += odd_calibrations(raw)
     if header is not None:
-        notes += _mark_other_units(raw, header.label, header.unit, header.signals)
+        notes += _correct_units(raw, header)
         if duplicates == "first":
             _number_repeats(raw, [header.label[i] for i in header.signals])
     return raw, notes
@@ -228,8 +234,9 @@ def odd_calibrations(raw: Any) -> list[str]:
     return notes
 
 
-def _judge_warnings(path: Path, messages: list[str]) -> list[str]:
+def _judge_warnings(path: Path, messages: list[str], family: str) -> list[str]:
     notes: list[str] = []
+    sized = family in ("EDF", "BDF", "FIF")
     for text in messages:
         low = " ".join(text.lower().split())
         if any(re.search(p, low) for p in HARMLESS):
@@ -239,26 +246,35 @@ def _judge_warnings(path: Path, messages: list[str]) -> list[str]:
                 f"{path}: MNE warns: {_short(text)}; the samples cannot be trusted, fetch or "
                 "export the file again"
             )
+        if "outside data range" in low and not sized:
+            raise DataError(
+                f"{path}: markers lie behind the last sample; the data file is truncated, copy it "
+                "again"
+            )
         note = f"MNE: {_short(text)}"
         if note not in notes:
             notes.append(note)
     return notes
 
 
-def _mark_other_units(
-    raw: Any, label: tuple[str, ...], unit: tuple[str, ...], signals: list[int]
-) -> list[str]:
-    """Signals in degrees or percent are no EEG, whatever MNE's default type says."""
-    if len(raw.ch_names) != len(signals):
+def _correct_units(raw: Any, header: EdfHeader) -> list[str]:
+    """Units that MNE does not know: nanovolt and odd spellings; degrees are no EEG at all."""
+    if len(raw.ch_names) != len(header.signals):
         return []
-    other = {
-        raw.ch_names[k]: "misc"
-        for k, i in enumerate(signals)
-        if unit[i] and unit[i].lower() not in VOLTS and raw.get_channel_types([k])[0] == "eeg"
-    }
+    notes, other = [], {}
+    for k, i in enumerate(header.signals):
+        unit = header.unit[i]
+        if not unit:
+            continue
+        factor = VOLTS.get(unit.lower())
+        if factor is None and raw.get_channel_types([k])[0] == "eeg":
+            other[raw.ch_names[k]] = "misc"
+        elif factor is not None and factor != MNE_VOLTS.get(unit, 1.0):
+            raw._data[k] *= factor / MNE_VOLTS.get(unit, 1.0)
+            notes.append(f"'{raw.ch_names[k]}' is scaled from {unit!r}, which MNE takes for volts")
     if other:
         raw.set_channel_types(other, on_unit_change="ignore", verbose="ERROR")
-    return []
+    return notes
 
 
 def _number_repeats(raw: Any, labels: list[str]) -> None:
