@@ -51,6 +51,10 @@ class BrainTokenizerConfig:
     """Rows of the sensor-kind table; 3 in released weights."""
     position: str = "published"
     """"published": centred and scaled per modality; "metric": metres, unknown is a word."""
+    linear_path: bool | None = None
+    """A linear map of each hop's samples beside the SEANet, in and out. Not published: with it
+    slow amplitudes pass undistorted, and short trainings reach twice the correlation
+    (docs/benchmarks.md)."""
     rotation_trick: bool = True
     dead_count: float | None = None
     """2 as published; None replaces codes by their share of use (see QuantizerConfig)."""
@@ -155,8 +159,20 @@ class BrainTokenizer(Codec):
         self.source_kv = nn.Linear(d, 2 * d)
         self.to_sensors = nn.Linear(d, d)
         self.decoder = SEANetDecoder(config.seanet)
+        if config.linear_path:
+            self.patch_in = nn.Linear(config.hop, d, bias=False)
+            self.patch_out = nn.Linear(d, config.hop, bias=False)
 
     # Pieces, on plain tensors.
+
+    def encode_sensors(self, x_BCNP: Tensor) -> Tensor:
+        """Each channel's windows alone, before sources look at them: (B, C, N, F, D)."""
+        b, c, n, p = x_BCNP.shape
+        x_M1P = x_BCNP.reshape(b * c * n, 1, p)
+        h_MFD = self.encoder(x_M1P).transpose(1, 2)
+        if self.config.linear_path:
+            h_MFD = h_MFD + self.patch_in(x_M1P.unflatten(-1, (-1, self.config.hop)).squeeze(1))
+        return h_MFD.unflatten(0, (b, c, n))
 
     def encode_windows(self, x_BCNP: Tensor, sensor_BCD: Tensor, valid_BC: Tensor) -> Tensor:
         """Backward solution: (B, S, N, F, D) source features, before normalisation.
@@ -166,9 +182,9 @@ class BrainTokenizer(Codec):
         """
         b, c, n, _ = x_BCNP.shape
         x = torch.where(valid_BC[:, :, None, None], x_BCNP, 0.0)
-        h = self.encoder(x.reshape(b * c * n, 1, -1))
-        f = h.shape[-1]
-        h_MCD = h.unflatten(0, (b, c, n)).permute(0, 2, 4, 1, 3).reshape(b * n * f, c, -1)
+        h_BCNFD = self.encode_sensors(x)
+        f = h_BCNFD.shape[3]
+        h_MCD = h_BCNFD.permute(0, 2, 3, 1, 4).reshape(b * n * f, c, -1)
         sensor_MCD = sensor_BCD.repeat_interleave(n * f, 0)
         key_MCD = self.sensor_key(h_MCD + sensor_MCD)
         keep_MC = None
@@ -197,8 +213,12 @@ class BrainTokenizer(Codec):
         key, value = kv_MSD.chunk(2, -1)
         ask_MCD = sensor_BCD.repeat_interleave(n * f, 0)
         out_MCD = attend(ask_MCD, key, value, self.config.n_heads, dropout=self._dropout)
-        h = self.to_sensors(out_MCD).unflatten(0, (b, n, f)).permute(0, 3, 1, 4, 2)
-        return self.decoder(h.reshape(b * c * n, d, f)).view(b, c, n, -1)
+        h_BCNDF = self.to_sensors(out_MCD).unflatten(0, (b, n, f)).permute(0, 3, 1, 4, 2)
+        h_MDF = h_BCNDF.reshape(b * c * n, d, f)
+        x_M1P = self.decoder(h_MDF)
+        if self.config.linear_path:
+            x_M1P = x_M1P + self.patch_out(h_MDF.transpose(1, 2)).flatten(1)[:, None]
+        return x_M1P.view(b, c, n, -1)
 
     @property
     def _dropout(self) -> float:

@@ -16,6 +16,7 @@ BRAINTOKENIZER: dict[str, dict[str, Any]] = {
         codebook_dim=256,
         codebook_size=512,
         n_quantizers=4,
+        linear_path=False,
     ),
     # Half width, one-second windows: trains in minutes on two CPU cores.
     "demo": dict(
@@ -30,6 +31,7 @@ BRAINTOKENIZER: dict[str, dict[str, Any]] = {
         codebook_dim=128,
         codebook_size=256,
         n_quantizers=4,
+        linear_path=True,
     ),
     # For tests: every code path in milliseconds.
     "test": dict(
@@ -44,6 +46,7 @@ BRAINTOKENIZER: dict[str, dict[str, Any]] = {
         codebook_dim=32,
         codebook_size=24,
         n_quantizers=3,
+        linear_path=False,
     ),
 }
 
