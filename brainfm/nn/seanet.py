@@ -1,10 +1,11 @@
 """SEANet: the convolutional encoder and decoder shared by BrainTokenizer and BioCodec.
 
 The modules are those of transformers' EnCodec, which compute the published SEANet exactly
-once keys are renamed. They own the parameters; the forward is ours and gives the same
-numbers to rounding in less time (docs/benchmarks.md): channels stay the fastest axis, so that convolutions need no reordering, ELU is exp(x) - 1 instead of expm1 and
-writes straight into the padded input of the next convolution, and padding is counted in
-Python instead of on the device.
+once keys are renamed. They own the parameters; the forward is ours and gives the same numbers
+to rounding in less time (docs/benchmarks.md): channels stay the fastest axis, so that
+convolutions need no reordering, ELU is exp(x) - 1 instead of expm1 and writes straight into
+the padded input of the next convolution, and padding is counted in Python instead of on the
+device.
 
 Shapes: M single-channel sequences, T samples, F frames (T / hop), D width, H channels.
 """
