@@ -57,6 +57,17 @@ class FixedLoader:
     def __iter__(self) -> Iterator[SignalBatch]:
         return self._from(0)
 
+    def close(self) -> None:
+        """End the reading processes.
+
+        Left to the garbage collector, it happens while their queues are taken apart, and torch
+        waits five seconds for each of them.
+        """
+        iterator = self._loader._iterator
+        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+        self._loader._iterator = None
+
     def _from(self, start: int) -> Iterator[SignalBatch]:
         """Batches of one epoch's length, from number `start` on."""
         self.plan.start = start

@@ -88,6 +88,7 @@ class BrainDataModule(LightningDataModule):
         self._given = preprocess
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._index: dict[str, WindowIndex] = {}
+        self._loaders: list[FixedLoader] = []
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store, check the contract, choose recordings and cut windows."""
@@ -115,13 +116,15 @@ class BrainDataModule(LightningDataModule):
             self._plan_config(jitter=self.jitter, mixture=self.mixture),
             *self._rank_and_world(),
         )
-        return ResumableLoader(
+        loader = ResumableLoader(
             WindowDataset(self.store, self.preprocess, self.patch),
             plan,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             start_batch=self.start_batch,
         )
+        self._loaders.append(loader)
+        return loader
 
     def val_dataloader(self) -> FixedLoader | list[FixedLoader]:
         """The same batches of the val split every time; an empty list if it holds none."""
@@ -133,13 +136,20 @@ class BrainDataModule(LightningDataModule):
             self._plan_config(fixed=True, pad=True),
             *self._rank_and_world(),
         )
-        return FixedLoader(
+        loader = FixedLoader(
             WindowDataset(self.store, self.preprocess, self.patch),
             plan,
             num_workers=min(self.num_workers, 1),
             pin_memory=self.pin_memory,
             limit=self.val_batches,
         )
+        self._loaders.append(loader)
+        return loader
+
+    def teardown(self, stage: str | None = None) -> None:
+        """End the reading processes; the loaders start new ones if they are used again."""
+        for loader in self._loaders:
+            loader.close()
 
     @property
     def patch(self) -> int | None:
