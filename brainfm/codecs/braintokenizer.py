@@ -180,10 +180,12 @@ class BrainTokenizer(Codec):
         Invalid channels are invisible. A row without any valid channel is answered as if its
         channels held zeros: finite, and marked invalid by whoever returns features.
         """
-        b, c, n, _ = x_BCNP.shape
         x = torch.where(valid_BC[:, :, None, None], x_BCNP, 0.0)
-        h_BCNFD = self.encode_sensors(x)
-        f = h_BCNFD.shape[3]
+        return self.sources_of(self.encode_sensors(x), sensor_BCD, valid_BC)
+
+    def sources_of(self, h_BCNFD: Tensor, sensor_BCD: Tensor, valid_BC: Tensor) -> Tensor:
+        """Backward solution of `encode_sensors`: (B, S, N, F, D)."""
+        b, c, n, f, _ = h_BCNFD.shape
         h_MCD = h_BCNFD.permute(0, 2, 3, 1, 4).reshape(b * n * f, c, -1)
         sensor_MCD = sensor_BCD.repeat_interleave(n * f, 0)
         key_MCD = self.sensor_key(h_MCD + sensor_MCD)
