@@ -22,9 +22,16 @@ from pathlib import Path
 from brainfm.signals.preprocess import Recipe
 from data_prep.dataset import Job
 from data_prep.prepare import Outcome, prepare_one
+from data_prep.worker import READY
 
 TIMEOUT_S = 3600.0
 """A recording that takes longer is taken for a reader that hangs."""
+
+START_S = 300.0
+"""An interpreter on a busy machine may take this long to come up."""
+
+WORKER = ("-m", "data_prep.worker")
+"""What a reader process runs."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -77,7 +84,7 @@ class _Worker:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [here, env.get("PYTHONPATH")]))
         env["PYTHONIOENCODING"] = "utf-8"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "data_prep.worker", json.dumps(asdict(recipe)), str(store)],
+            [sys.executable, *WORKER, json.dumps(asdict(recipe)), str(store)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -85,6 +92,7 @@ class _Worker:
         )
         self.index: int | None = None
         self.since = 0.0
+        self.ready = False
         self.buffer = b""
 
     def give(self, index: int, job: Job) -> None:
@@ -161,10 +169,14 @@ class _Pool:
                     worker.buffer += chunk
                     while b"\n" in worker.buffer and worker.index is not None:
                         line, worker.buffer = worker.buffer.split(b"\n", 1)
+                        if line == READY.encode():
+                            worker.ready, worker.since = True, time.monotonic()
+                            continue
                         finish(worker, Outcome.from_json(line.decode()))
                         start(worker)
                 for worker in list(self.workers):
-                    late = time.monotonic() - worker.since > self.timeout_s
+                    limit = self.timeout_s if worker.ready else self.timeout_s + START_S
+                    late = time.monotonic() - worker.since > limit
                     if worker.index is not None and late:
                         lose(worker, f"took longer than {self.timeout_s:g} s (--timeout)")
         return [results[i] for i in sorted(results)]

@@ -10,6 +10,9 @@ import os
 import sys
 from pathlib import Path
 
+READY = "ready"
+"""First line of every worker: the interpreter is up, the clock of the first job may run."""
+
 
 def main(argv: list[str]) -> int:
     """Serve until standard input closes."""
@@ -20,6 +23,8 @@ def main(argv: list[str]) -> int:
     from data_prep.dataset import Job
     from data_prep.prepare import prepare_one
 
+    answers.write(READY + "\n")
+    answers.flush()
     recipe, store = Recipe(**json.loads(argv[0])), Path(argv[1])
     for line in sys.stdin:
         d = json.loads(line)

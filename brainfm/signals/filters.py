@@ -27,15 +27,22 @@ def highpass_needs_s(highpass_hz: float) -> float:
 
 
 def apply_recipe(
-    raw: Any, recipe: Recipe, line_freq: float | None, *, where: str = "recording"
+    raw: Any,
+    recipe: Recipe,
+    line_freq: float | None,
+    *,
+    where: str = "recording",
+    copy: bool = True,
 ) -> tuple[Any, list[str], float | None]:
-    """Notch, resample and band-pass a copy of `raw` (data loaded).
+    """Notch, resample and band-pass `raw`.
 
     Parameters
     ----------
     raw : mne.io.BaseRaw with data channels only
     recipe : what to do
     line_freq : Hz; None skips the notch and says so
+    where : the file, for the sentence
+    copy : False changes `raw`, whose data are loaded, and saves its size in memory
 
     Returns
     -------
@@ -49,7 +56,8 @@ def apply_recipe(
     DataError
         If fewer than two samples would be left.
     """
-    raw = raw.copy().load_data(verbose="ERROR")
+    if copy:
+        raw = raw.copy().load_data(verbose="ERROR")
     notes: list[str] = []
     sfreq = float(raw.info["sfreq"])
     seconds = raw.n_times / sfreq

@@ -21,6 +21,14 @@ from brainfm.types import Event, Recording
 MIN_SFREQ, MAX_SFREQ = 1.0, 200_000.0
 """Hz. Below, nothing electric is left; above, no amplifier of brains samples."""
 
+USUAL_SFREQ = (100, 125, 128, 160, 200, 240, 250, 256, 300, 400, 500, 512, 600, 625, 678.17)
+USUAL_SFREQ += (1000, 1024, 1200, 1250, 2000, 2034.51, 2048, 2400, 2500, 4000, 4096, 5000)
+USUAL_SFREQ += (8192, 10_000, 16_384, 20_000, 24_000, 30_000)
+"""Hz. Another rate is kept, with a note: amplifiers offer few, damaged headers any."""
+
+USUAL_LINE = (50.0, 60.0)
+"""Hz, the mains of the world."""
+
 BAD_WORDS = ("bad", "edge")
 """Annotations that begin so (MNE's rule) are cut out, and windows never cross them."""
 
@@ -118,13 +126,18 @@ def recording_from_raw(
     notes += position_notes
 
     line_freq = raw.info["line_freq"] or line_freq
+    if not any(abs(sfreq - usual) < 0.01 for usual in USUAL_SFREQ):
+        notes.append(f"unusual sampling rate of {sfreq:.6g} Hz")
+    if line_freq is not None and line_freq not in USUAL_LINE:
+        notes.append(f"unusual line frequency of {line_freq:.6g} Hz")
     intervals = _intervals(raw)
     if not intervals:
         raise DataError(
             f"{where}: every sample lies in an annotation that begins with 'bad'; rename it if "
             "the data are to be used"
         )
-    x_TC = raw.get_data().T
+    # A view: `raw` is already our own copy, and recordings are large.
+    x_TC = raw._data.T
     found = check_quality(x_TC, sfreq, channels, line_freq, intervals, quality)
     if found.refusal:
         raise DataError(f"{where}: {found.refusal}; leave the recording out or repair it")
@@ -134,7 +147,6 @@ def recording_from_raw(
         notes.append(f"channel '{channels.name[c]}' is dropped: {why}")
     if found.repaired:
         repair_spikes(x_TC, found)
-        raw._data[:] = x_TC.T
     good = found.good(len(channels))
     if len(good) < len(channels):
         raw.pick([raw.ch_names[i] for i in good], exclude=())
@@ -144,7 +156,7 @@ def recording_from_raw(
         # Padding behind the last sample would ring back into the signal through the filters.
         raw.crop(tmax=(intervals[-1][1] - 1) / sfreq, verbose="ERROR")
     n_before = raw.n_times
-    raw, filter_notes, highpass = apply_recipe(raw, recipe, line_freq, where=where)
+    raw, filter_notes, highpass = apply_recipe(raw, recipe, line_freq, where=where, copy=False)
     if recipe.highpass_hz is not None and highpass is None:
         notes.insert(0, "highpass: none (too short for it)")
     notes += filter_notes

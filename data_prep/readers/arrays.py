@@ -89,9 +89,10 @@ def raw_from_fields(path: Path, fields: dict[str, Any], unit: str | None = None)
     types = fields.get("ch_types", "eeg")
     types = [t.decode() if isinstance(t, bytes) else str(t) for t in np.ravel(types)]
     types = types * len(names) if len(types) == 1 else types
-    said = fields.get("unit", unit)
+    said = np.ravel(fields["unit"])[0] if "unit" in fields else unit
     said = said.decode() if isinstance(said, bytes) else said
-    if said is None or str(said).lower() not in SI_UNITS:
+    said = None if said is None else str(said)
+    if said is None or said.lower() not in SI_UNITS:
         raise DataError(
             f"{path}: unit is {said!r}; state one of {', '.join(SI_UNITS)} in the file or by --unit"
         )
@@ -107,7 +108,7 @@ def raw_from_fields(path: Path, fields: dict[str, Any], unit: str | None = None)
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(f"{path}: channel '{twice}' appears twice; rename one")
-    raw = mne.io.RawArray(data * SI_UNITS[str(said).lower()], info, verbose="ERROR")
+    raw = mne.io.RawArray(data * SI_UNITS[said.lower()], info, verbose="ERROR")
     if "pos_m" in fields:
         for channel, xyz in zip(raw.info["chs"], np.asarray(fields["pos_m"], float), strict=True):
             channel["loc"][:3] = xyz

@@ -21,9 +21,6 @@ FIELDS = ((16, "label"), (80, "transducer"), (8, "unit"), (8, "pmin"), (8, "pmax
 FIELDS += ((8, "dmax"), (80, "prefilter"), (8, "samples"), (32, "reserved"))
 """Bytes of each per-signal field, in file order (Kemp et al. 1992; EDF+ 2003)."""
 
-USUAL_SFREQ = (100, 125, 128, 160, 173.61, 200, 240, 250, 256, 400, 500, 512, 600, 625, 1000, 1024)
-USUAL_SFREQ += (1200, 1250, 2000, 2048, 2400, 2500, 4000, 4096, 5000, 8192, 10000, 16384)
-
 
 @dataclass(frozen=True)
 class EdfHeader:
@@ -110,9 +107,6 @@ def check_edf(path: Path) -> EdfHeader:
     _time_stamps(path, label, samples, n_records, record_s, header_bytes, width, reserved)
     rates = tuple(n / record_s for n in samples)
     main = {round(rates[i], 3) for i, n in enumerate(label) if n not in ANNOTATIONS}
-    odd = [r for r in main if not any(abs(r - u) < 0.01 for u in USUAL_SFREQ)]
-    if odd:
-        notes.append(f"unusual sampling rate of {odd[0]:g} Hz in the header")
     if len(main) > 1:
         notes.append(
             f"signals have different rates ({', '.join(f'{r:g}' for r in sorted(main)[:4])} Hz); "

@@ -62,9 +62,7 @@ def test_flat_channels_stay_out_with_a_note():
 def test_annotations_become_events_and_bad_ones_cut():
     raw = raw_of(seconds=60)
     raw.set_annotations(
-        mne.Annotations(
-            [5, 20, 50], [1, 10, 0], ["Réponse", "BAD_movement", "EDGE boundary"]
-        )
+        mne.Annotations([5, 20, 50], [1, 10, 0], ["Réponse", "BAD_movement", "EDGE boundary"])
     )
     r = convert(raw)
     assert [(e.onset_s, e.duration_s, e.label) for e in r.events] == [(5.0, 1.0, "Réponse")]
@@ -131,3 +129,12 @@ def test_positions_out_of_the_world_are_refused():
     raw.info["chs"][0]["loc"][:3] = (80.0, 10.0, 30.0)
     with pytest.raises(DataError, match="divide millimetres by 1000"):
         convert(raw)
+
+
+def test_unusual_rates_and_line_frequencies_are_noted():
+    raw = raw_of(sfreq=250.05)
+    raw.info["line_freq"] = 50.03
+    notes = convert(raw).notes
+    assert "unusual sampling rate of 250.05 Hz" in notes
+    assert "unusual line frequency of 50.03 Hz" in notes
+    assert not [n for n in convert(raw_of()).notes if "unusual" in n]
