@@ -1,0 +1,136 @@
+"""One label a window: features to class logits and a cross-entropy.
+
+Shapes: B batch, S sources (or sensors), W steps, D width, F flat features, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from brainfm.types import Features, HeadOutput
+
+POOLINGS = ("flatten", "time_mean", "mean")
+
+
+@dataclass(frozen=True)
+class ClassifyConfig:
+    """What the head sees and how it guesses.
+
+    Raises
+    ------
+    ValueError
+        If a pooling is unknown or a size is not positive.
+    """
+
+    n_classes: int
+    n_sources: int
+    n_steps: int
+    dim: int
+    pooling: str = "flatten"
+    """"flatten": every source and step has weights of its own (when matters). "time_mean":
+    steps are averaged, as published for BrainOmni. "mean": sources are averaged too."""
+    dropout: float = 0.1
+    """Of the pooled features, while training; BrainOmni's downstream head, arXiv 2505.18185."""
+    hidden: int | None = None
+    """Width of a SELU layer before the logits; None is a linear head."""
+    label_smoothing: float = 0.1
+    """As in BrainOmni's downstream training."""
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling is '{self.pooling}'; it must be one of {POOLINGS}")
+        for key in ("n_classes", "n_sources", "n_steps", "dim"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} is {getattr(self, key)}; it must be at least 1")
+
+    @property
+    def n_features(self) -> int:
+        """Length F of the pooled vector."""
+        sources = 1 if self.pooling == "mean" else self.n_sources
+        return sources * self.dim * (self.n_steps if self.pooling == "flatten" else 1)
+
+
+class Classify(nn.Module):
+    """Pool, centre and scale, drop out, and map to logits.
+
+    Centre and scale are buffers, 0 and 1 until `calibrate`; with them a linear head can start
+    from a logistic regression on frozen features (`start_from`), which keeps the features from
+    being distorted by a random head (Kumar et al. 2022, arXiv 2202.10054).
+
+    Parameters
+    ----------
+    config : ClassifyConfig
+    """
+
+    def __init__(self, config: ClassifyConfig) -> None:
+        super().__init__()
+        self.config = config
+        n = config.n_features
+        self.register_buffer("centre_F", torch.zeros(n))
+        self.register_buffer("scale", torch.ones(()))
+        self.dropout = nn.Dropout(config.dropout)
+        if config.hidden is None:
+            self.out: nn.Module = nn.Linear(n, config.n_classes)
+        else:
+            self.out = nn.Sequential(
+                nn.Linear(n, config.hidden), nn.SELU(), nn.Linear(config.hidden, config.n_classes)
+            )
+
+    def pool(self, features: Features) -> Tensor:
+        """(B, F) centred and scaled; sources that are not valid count as zeros.
+
+        Raises
+        ------
+        ValueError
+            If the features have other sizes than the head was made for.
+        """
+        c = self.config
+        if tuple(features.h_BSWD.shape[1:]) != (c.n_sources, c.n_steps, c.dim):
+            raise ValueError(
+                f"features are {tuple(features.h_BSWD.shape[1:])} (sources, steps, width), the "
+                f"head was made for {(c.n_sources, c.n_steps, c.dim)}"
+            )
+        if c.pooling == "mean":
+            pooled_BF = features.pooled()
+        else:
+            h = torch.where(features.valid_BS[..., None, None], features.h_BSWD, 0.0)
+            pooled_BF = (h if c.pooling == "flatten" else h.mean(2)).flatten(1)
+        return (pooled_BF - self.centre_F) * self.scale
+
+    @torch.no_grad()
+    def calibrate(self, features: Features) -> None:
+        """Set centre and scale from the features of a training set."""
+        self.centre_F.zero_()
+        self.scale.fill_(1.0)
+        pooled_BF = self.pool(features)
+        self.centre_F.copy_(pooled_BF.mean(0))
+        self.scale.copy_(1.0 / (pooled_BF - self.centre_F).std().clamp_min(1e-12))
+
+    @torch.no_grad()
+    def start_from(self, weight_KF: Tensor, bias_K: Tensor) -> None:
+        """Copy a linear classifier of the pooled features into a linear head."""
+        if not isinstance(self.out, nn.Linear):
+            raise ValueError("only a linear head can start from a linear classifier")
+        self.out.weight.copy_(weight_KF)
+        self.out.bias.copy_(bias_K)
+
+    def forward(self, features: Features, target_B: Tensor | None = None) -> HeadOutput:
+        """Logits, and ``losses["cross_entropy"]`` where a target is given.
+
+        Parameters
+        ----------
+        features : Features
+        target_B : (B,) int64 classes, or (B, K) shares that sum to 1 (mixed trials)
+        """
+        logits_BK = self.out(self.dropout(self.pool(features)))
+        if target_B is None:
+            return HeadOutput(logits_BK)
+        return HeadOutput(logits_BK, {"cross_entropy": self.loss(logits_BK, target_B)})
+
+    def loss(self, logits_BK: Tensor, target_B: Tensor) -> Tensor:
+        """Cross-entropy with the configured label smoothing."""
+        return F.cross_entropy(logits_BK, target_B, label_smoothing=self.config.label_smoothing)

@@ -1,0 +1,190 @@
+"""What a model knows of a trial, at four depths, and linear classifiers that read it.
+
+Taps: "sensors" (each channel alone, after the codec's waveform encoder), "sources" (after
+sources have looked at all sensors, before quantisation), "codes" (dequantised), "encoder" (the
+transformer's output). Shapes: N trials, S sources or sensors, W steps, D width, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from brainfm.codecs.braintokenizer import BrainTokenizer, unfold_windows
+from brainfm.data.collate import batch_from_arrays
+from brainfm.errors import ContractError
+from brainfm.hub import BrainModel
+from brainfm.models.brainomni import BrainOmni
+from brainfm.signals.preprocess import Normalise
+from brainfm.types import Channels, SignalBatch
+
+C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Inverse regularisation on features of unit spread."""
+
+
+def tokenizer_of(model: BrainModel) -> BrainTokenizer:
+    """The codec inside an encoder, or the codec itself."""
+    tokenizer = getattr(model, "tokenizer", model)
+    if not isinstance(tokenizer, BrainTokenizer):
+        raise ContractError(
+            f"the probe knows BrainTokenizer and BrainOmni, not {type(model).__name__}"
+        )
+    return tokenizer
+
+
+def taps_of(model: BrainModel) -> tuple[str, ...]:
+    """Depths at which a model can be read, shallow to deep."""
+    taps = ("sensors", "sources", "codes")
+    return (*taps, "encoder") if isinstance(model, BrainOmni) else taps
+
+
+@torch.no_grad()
+def read_taps(
+    model: BrainModel,
+    x_NCT: NDArray[np.float32],
+    channels: Channels,
+    sfreq: float,
+    normalise: Normalise,
+    taps: Sequence[str],
+    batch_size: int = 64,
+) -> dict[str, NDArray[np.float32]]:
+    """Features of trials, tap -> (N, S, W, D).
+
+    Parameters
+    ----------
+    x_NCT : SI units, or any unit where channels say "au"
+    taps : which of `taps_of(model)`
+    """
+    model.eval()
+    parts: dict[str, list[torch.Tensor]] = {tap: [] for tap in taps}
+    for i in range(0, len(x_NCT), batch_size):
+        batch = batch_from_arrays(x_NCT[i : i + batch_size], channels, sfreq, normalise)
+        for tap, h_BSWD in _read_batch(model, batch, taps).items():
+            parts[tap].append(h_BSWD)
+    return {tap: torch.cat(h).numpy() for tap, h in parts.items()}
+
+
+def _read_batch(
+    model: BrainModel, batch: SignalBatch, taps: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    tokenizer = tokenizer_of(model)
+    out = {}
+    if {"sensors", "sources", "codes"} & set(taps):
+        x_BCNP = unfold_windows(batch.signal_BCT, tokenizer.config.window)
+        if "sensors" in taps:
+            out["sensors"] = tokenizer.encode_sensors(x_BCNP).flatten(2, 3)
+        if {"sources", "codes"} & set(taps):
+            sensors = tokenizer.embed_sensors(batch)
+            z = tokenizer.encode_windows(x_BCNP, sensors, batch.valid_BC)
+            out["sources"] = z.flatten(2, 3)
+            if "codes" in taps:
+                out["codes"] = tokenizer.quantise(z, update=False).latent.flatten(2, 3)
+    if "encoder" in taps:
+        out["encoder"] = model(batch).h_BSWD
+    return {tap: out[tap].float() for tap in taps}
+
+
+def flat(h_NSWD: NDArray) -> NDArray:
+    """Every source and step: keeps when things happened, (N, S W D)."""
+    return h_NSWD.reshape(len(h_NSWD), -1)
+
+
+def time_mean(h_NSWD: NDArray) -> NDArray:
+    """Mean over steps, (N, S D)."""
+    return h_NSWD.mean(2).reshape(len(h_NSWD), -1)
+
+
+def log_covariance(h_NSWD: NDArray, shrink: float = 1e-2) -> NDArray:
+    """How sources vary together, (N, S (S + 1) / 2): matrix logarithm of the S x S covariance.
+
+    Log-Euclidean, Arsigny et al. 2006; the upper triangle, off-diagonal times sqrt(2), so that
+    distances are those of matrices. `shrink` is the share of the mean variance added.
+    """
+    h = h_NSWD.reshape(*h_NSWD.shape[:2], -1).astype(np.float64)
+    h = h - h.mean(2, keepdims=True)
+    c_NSS = h @ h.transpose(0, 2, 1) / h.shape[2]
+    s = c_NSS.shape[1]
+    mean_var = np.trace(c_NSS, axis1=1, axis2=2)[:, None, None] / s
+    w, v = np.linalg.eigh(c_NSS + (shrink * mean_var + 1e-12) * np.eye(s))
+    log_NSS = (v * np.log(w.clip(1e-12))[:, None, :]) @ v.transpose(0, 2, 1)
+    i, j = np.triu_indices(s)
+    return log_NSS[:, i, j] * np.where(i == j, 1.0, np.sqrt(2.0))
+
+
+POOLS = {"flat": flat, "time mean": time_mean, "log covariance": log_covariance}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to read a model."""
+
+    tap: str
+    pool: str
+    aligned: bool
+
+    def __str__(self) -> str:
+        return f"{self.tap}, {self.pool}{', aligned' if self.aligned else ''}"
+
+
+def candidates_of(model: BrainModel) -> tuple[Candidate, ...]:
+    """What the frozen probe chooses from, by cross-validation inside the training set."""
+    return tuple(
+        Candidate(tap, pool, aligned)
+        for aligned in (False, True)
+        for tap in taps_of(model)
+        for pool in POOLS
+    )
+
+
+class WideLogistic:
+    """Logistic regression with L2 penalty where features outnumber trials, C by inner CV.
+
+    Features are centred and divided by one number, then rotated onto the span of the training
+    trials, which changes no prediction of an L2-penalised model and makes width cheap.
+    """
+
+    def __init__(self, grid: Sequence[float] = C_GRID) -> None:
+        self.grid = grid
+
+    def fit(self, f_NF: NDArray, y_N: NDArray) -> WideLogistic:
+        """Choose C on contiguous folds, which keeps neighbours in time on one side."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+        f = np.asarray(f_NF, np.float64)
+        self.centre_F = f.mean(0)
+        f = f - self.centre_F
+        self.scale = 1.0 / max(float(f.std()), 1e-12)
+        f *= self.scale
+        w, u = np.linalg.eigh(f @ f.T)
+        keep = w > 1e-9 * max(float(w.max()), 1e-12)
+        self.turn_FR = f.T @ (u[:, keep] / np.sqrt(w[keep]))
+        smallest = int(np.unique(y_N, return_counts=True)[1].min())
+        search = GridSearchCV(
+            LogisticRegression(max_iter=300),
+            {"C": list(self.grid)},
+            scoring="balanced_accuracy",
+            cv=StratifiedKFold(max(2, min(5, smallest))),
+        ).fit(f @ self.turn_FR, y_N)
+        self.model: Any = search.best_estimator_
+        self.score, self.c = float(search.best_score_), float(search.best_params_["C"])
+        return self
+
+    def predict_proba(self, f_NF: NDArray) -> NDArray:
+        f = (np.asarray(f_NF, np.float64) - self.centre_F) * self.scale
+        return self.model.predict_proba(f @ self.turn_FR)
+
+    def weights(self) -> tuple[NDArray, NDArray]:
+        """(K, F) weights and (K,) biases on the features as given; two rows for K = 2."""
+        weight_KF = self.model.coef_ @ self.turn_FR.T * self.scale
+        bias_K = self.model.intercept_ - weight_KF @ self.centre_F
+        if len(weight_KF) == 1:
+            # A logistic function of z is a softmax of (-z / 2, z / 2).
+            weight_KF = np.concatenate([-weight_KF, weight_KF]) / 2
+            bias_K = np.concatenate([-bias_K, bias_K]) / 2
+        return weight_KF, bias_K

@@ -1,0 +1,233 @@
+"""Full fine-tune: alignment, codec encoder, transformer and heads, all trained end to end.
+
+Recipe, fixed for every data set and every initialisation: start from a linear probe on frozen
+features, then train everything (Kumar et al. 2022, arXiv 2202.10054) with small shifts in time,
+mixed trials and averaged weights; no validation set, the last step counts.
+Shapes: N trials, B batch, C channels, T samples, S sources, W steps, D width, K classes.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from brainfm.codecs.braintokenizer import unfold_windows
+from brainfm.data.collate import batch_from_arrays
+from brainfm.heads.classify import Classify, ClassifyConfig
+from brainfm.hub import BrainModel
+from brainfm.models.brainomni import BrainOmni
+from brainfm.signals.preprocess import Normalise
+from brainfm.types import Channels, Features, HeadOutput, SignalBatch
+from eval.probe.align import EuclideanAlignment
+from eval.probe.features import WideLogistic, tokenizer_of
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers chosen by cross-validation inside training sets, never on a test split."""
+
+    epochs: int = 10
+    batch_size: int = 16
+    lr: float = 3e-4
+    """Peak, everything but heads. BrainOmni's own 3e-5 did not leave the plateau in 20 epochs
+    of small sets (docs/benchmarks.md)."""
+    head_lr: float = 3e-4
+    """Heads start from a fitted probe: ten times more would throw it away."""
+    weight_decay: float = 0.05
+    """BrainOmni, arXiv 2505.18185."""
+    warmup: float = 0.15
+    """Share of the steps."""
+    dropout: float = 0.5
+    """Of the features that enter the heads."""
+    label_smoothing: float = 0.1
+    shift_s: float = 0.025
+    """Trials are rolled in time by up to this much either way."""
+    mix: float = 0.4
+    """Beta parameter of mixing two trials and their labels; 0 turns it off."""
+    average: float = 0.97
+    """Decay of the averaged weights that predict."""
+    clip_norm: float = 1.0
+
+
+class AlignedEncoder(nn.Module):
+    """A pretrained or fresh model behind a trainable alignment, with a head at two depths.
+
+    The heads read the sensors' own features (fine in space) and the transformer's (or, for a
+    bare codec, the sources'); their logits add up.
+    """
+
+    def __init__(
+        self, model: BrainModel, matrix_CC: NDArray, n_classes: int, n_samples: int, recipe: Recipe
+    ) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).requires_grad_(True)
+        self.tokenizer = tokenizer_of(self.model)
+        self.align_CC = nn.Parameter(torch.as_tensor(matrix_CC, dtype=torch.float32))
+        config = self.tokenizer.config
+        n_windows = max(1, n_samples // config.window)
+        sizes = dict(
+            n_classes=n_classes,
+            n_steps=n_windows * config.window // config.hop,
+            dropout=recipe.dropout,
+            label_smoothing=recipe.label_smoothing,
+        )
+        deep = self.model.dim if isinstance(self.model, BrainOmni) else config.dim
+        self.heads = nn.ModuleList(
+            [
+                Classify(ClassifyConfig(n_sources=len(matrix_CC), dim=config.dim, **sizes)),
+                Classify(ClassifyConfig(n_sources=config.n_sources, dim=deep, **sizes)),
+            ]
+        )
+
+    def features(self, batch: SignalBatch) -> list[Features]:
+        """Sensors' and encoder's features of a normalised batch."""
+        x_BCT = torch.einsum("dc,bct->bdt", self.align_CC, batch.signal_BCT)
+        x_BCT = x_BCT / x_BCT.std((1, 2), keepdim=True).clamp_min(1e-6)
+        x_BCNP = unfold_windows(x_BCT, self.tokenizer.config.window)
+        h_BCNFD = self.tokenizer.encode_sensors(x_BCNP)
+        z = self.tokenizer.sources_of(h_BCNFD, self.tokenizer.embed_sensors(batch), batch.valid_BC)
+        latent_BSWD = F.normalize(z.flatten(2, 3), dim=-1)
+        if isinstance(self.model, BrainOmni):
+            h_BSWD = self.model.run_blocks(self.model.embed(latent_BSWD), skip_last=1)
+            latent_BSWD = F.normalize(h_BSWD, dim=-1)
+        config = self.tokenizer.config
+        step_s = config.hop / batch.sfreq
+        time_W = torch.arange(latent_BSWD.shape[2], dtype=torch.float64) * step_s
+        any_BS = batch.valid_BC.any(1, keepdim=True).expand(-1, config.n_sources)
+        return [
+            Features(h_BCNFD.flatten(2, 3), torch.ones_like(batch.valid_BC), time_W, step_s),
+            Features(latent_BSWD, any_BS, time_W, step_s),
+        ]
+
+    def forward(self, batch: SignalBatch, target: Tensor | None = None) -> HeadOutput:
+        pairs = zip(self.heads, self.features(batch), strict=True)
+        logits_BK = torch.stack([head(f).logits_BK for head, f in pairs]).sum(0)
+        if target is None:
+            return HeadOutput(logits_BK)
+        return HeadOutput(logits_BK, {"cross_entropy": self.heads[0].loss(logits_BK, target)})
+
+
+@dataclass
+class FineTune:
+    """A fine-tuned model as a decoder.
+
+    Parameters
+    ----------
+    model : initialisation; it is copied, never changed
+    """
+
+    model: BrainModel
+    channels: Channels
+    sfreq: float
+    normalise: Normalise
+    seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def fit(self, x_NCT: NDArray, y_N: NDArray) -> FineTune:
+        """Train on all trials given; `history` gets the loss of every epoch."""
+        r = self.recipe
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            rng = np.random.default_rng(self.seed)
+            batch = self._batch(x_NCT)
+            matrix_CC = EuclideanAlignment().fit(x_NCT, self.channels).matrix_CC
+            n_classes = int(y_N.max()) + 1
+            net = AlignedEncoder(self.model, matrix_CC, n_classes, x_NCT.shape[2], r)
+            self.choice = f"{r.epochs} epochs from a probe of {self._probe(net, batch, y_N)}"
+            share_NK = F.one_hot(torch.as_tensor(y_N), n_classes).float()
+            heads = list(net.heads.parameters())
+            ids = {id(p) for p in heads}
+            body = [p for p in net.parameters() if id(p) not in ids]
+            groups = [{"params": body, "lr": r.lr}, {"params": heads, "lr": r.head_lr}]
+            opt = torch.optim.AdamW(groups, weight_decay=r.weight_decay, betas=(0.9, 0.99))
+            steps = r.epochs * -(-len(y_N) // r.batch_size)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                opt, [g["lr"] for g in groups], total_steps=max(steps, 2), pct_start=r.warmup
+            )
+            self.net = copy.deepcopy(net)
+            self.history: list[float] = []
+            step = 0
+            for _ in range(r.epochs):
+                net.train()
+                total = 0.0
+                for rows in torch.randperm(len(y_N)).split(r.batch_size):
+                    part, target = self._augment(take(batch, rows), share_NK[rows], rng)
+                    loss = net(part, target).losses["cross_entropy"]
+                    opt.zero_grad()
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(net.parameters(), r.clip_norm)
+                    opt.step()
+                    schedule.step()
+                    step += 1
+                    total += float(loss.detach()) * len(rows)
+                    # Early averages forget fast, as in timm's warm-up of the decay.
+                    decay = min(r.average, (step + 1) / (step + 10))
+                    _average(self.net, net, decay)
+                self.history.append(total / len(y_N))
+            self.net.eval()
+        return self
+
+    def predict_proba(self, x_NCT: NDArray) -> NDArray:
+        with torch.no_grad():
+            batch = self._batch(x_NCT)
+            parts = [
+                self.net(take(batch, rows)).logits_BK.softmax(-1)
+                for rows in torch.arange(len(x_NCT)).split(64)
+            ]
+        return torch.cat(parts).numpy()
+
+    def _batch(self, x_NCT: NDArray) -> SignalBatch:
+        return batch_from_arrays(x_NCT, self.channels, self.sfreq, self.normalise)
+
+    def _probe(self, net: AlignedEncoder, batch: SignalBatch, y_N: NDArray) -> str:
+        """Fit a logistic regression at each depth; the better one becomes its head's start."""
+        net.eval()
+        with torch.no_grad():
+            rows = torch.arange(len(y_N)).split(64)
+            parts = [net.features(take(batch, i)) for i in rows]
+            pooled = []
+            for head, seen in zip(net.heads, zip(*parts, strict=True), strict=True):
+                whole = replace(
+                    seen[0],
+                    h_BSWD=torch.cat([f.h_BSWD for f in seen]),
+                    valid_BS=torch.cat([f.valid_BS for f in seen]),
+                )
+                head.calibrate(whole)
+                pooled.append(head.pool(whole).numpy())
+        # The head that knows less starts at zero: it would only add noise to the other.
+        probes = [WideLogistic().fit(f, y_N) for f in pooled]
+        best = max((0, 1), key=lambda i: probes[i].score)
+        for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
+            weight_KF, bias_K = probe.weights() if i == best else (0.0 * head.out.weight, 0.0)
+            head.start_from(torch.as_tensor(weight_KF), torch.as_tensor(bias_K))
+        return f"{('sensors', 'encoder')[best]}, C={probes[best].c:g}"
+
+    def _augment(
+        self, batch: SignalBatch, share_BK: Tensor, rng: np.random.Generator
+    ) -> tuple[SignalBatch, Tensor]:
+        r = self.recipe
+        most = round(r.shift_s * self.sfreq)
+        x = torch.roll(batch.x_BCWP, int(rng.integers(-most, most + 1)), 3)
+        if r.mix > 0:
+            share = float(rng.beta(r.mix, r.mix))
+            other = torch.as_tensor(rng.permutation(len(x)))
+            x = share * x + (1 - share) * x[other]
+            share_BK = share * share_BK + (1 - share) * share_BK[other]
+        return replace(batch, x_BCWP=x), share_BK
+
+
+def take(batch: SignalBatch, rows: Tensor) -> SignalBatch:
+    """Some windows of a batch."""
+    return replace(batch, **{name: v[rows] for name, v in batch._tensors()}, refs=[])
+
+
+@torch.no_grad()
+def _average(mean: nn.Module, now: nn.Module, decay: float) -> None:
+    for a, b in zip(mean.parameters(), now.parameters(), strict=True):
+        a.lerp_(b, 1 - decay)
