@@ -18,6 +18,7 @@ import pandas as pd
 from brainfm.data.format import TEMPORARY, publish, read_header, verify_samples
 from brainfm.data.splits import assert_disjoint
 from brainfm.errors import ContractError, DataError
+from brainfm.signals.filters import NO_HIGHPASS
 from brainfm.signals.preprocess import Recipe, require_same
 from brainfm.types import Channels, Kind
 
@@ -140,7 +141,10 @@ def _row(header: dict[str, Any]) -> dict[str, Any]:
         "kinds": "+".join(kinds),
         "hours": header["n_samples"] / header["sfreq"] / 3600,
         "layout": channels.layout(),
-        "highpass_hz": recipe.highpass_hz,
+        # Trials and other short recordings lose their mean instead of being filtered.
+        "highpass_hz": None
+        if any(n.startswith(NO_HIGHPASS) for n in header["notes"])
+        else recipe.highpass_hz,
         "lowpass_hz": recipe.lowpass_hz,
         "n_events": len(header["events"]),
         "notes": " | ".join(header["notes"]),

@@ -5,6 +5,7 @@ had without the positions before it. That makes resume a matter of arithmetic.
 """
 
 import hashlib
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +30,9 @@ def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def permute(position: ArrayLike, n: int, key: int) -> NDArray[np.int64]:
     """Where the permutation of 0 to n - 1 that `key` chooses sends each position.
 
-    A Feistel network on the next even power of two; results outside are sent through again
-    until they fall inside (cycle walking), less than four times on average.
+    A Feistel network on a rectangle that holds n with at most a row to spare: each round shifts
+    columns by a hash of the row, or rows by a hash of the column. Results outside are sent
+    through again (cycle walking), which is rare.
 
     Parameters
     ----------
@@ -38,17 +40,18 @@ def permute(position: ArrayLike, n: int, key: int) -> NDArray[np.int64]:
     n : length of the permutation
     key : which permutation (see `key_of`)
     """
-    half = np.uint64(max(1, (max(n - 1, 1).bit_length() + 1) // 2))
-    mask = np.uint64((1 << int(half)) - 1)
+    n_rows = math.isqrt(max(n - 1, 0)) + 1
+    rows, columns = np.uint64(n_rows), np.uint64(-(-n // n_rows))
     with np.errstate(over="ignore"):
         keys = mix(np.uint64(key) + np.arange(1, ROUNDS + 1, dtype=np.uint64) * GOLDEN)
         x = np.array(position, np.uint64).reshape(-1)
         outside = np.arange(len(x))
         while len(outside):
-            left, right = x[outside] >> half, x[outside] & mask
-            for k in keys:
-                left, right = right, left ^ (mix(right + k) & mask)
-            x[outside] = (left << half) | right
+            row, column = x[outside] // columns, x[outside] % columns
+            for even, odd in zip(keys[::2], keys[1::2], strict=True):
+                row = (row + mix(column + even)) % rows
+                column = (column + mix(row + odd)) % columns
+            x[outside] = row * columns + column
             outside = outside[x[outside] >= np.uint64(n)]
     return x.astype(np.int64)
 

@@ -167,19 +167,19 @@ def cut_windows(
 def _bucketed(
     segments: NDArray[np.void], rows: pd.DataFrame
 ) -> tuple[NDArray[np.void], list[Bucket]]:
-    facts = {
-        int(i): (str(layout), str(dataset), int(n))
-        for i, layout, dataset, n in zip(
-            rows.index, rows["layout"], rows["dataset"], rows["n_channels"], strict=True
-        )
-    }
-    keys = [(*facts[int(s["recording"])], int(s["length"])) for s in segments]
-    number = {key: i for i, key in enumerate(sorted(set(keys)))}
-    segments["bucket"] = [number[key] for key in keys]
+    # Every recording gets the number of its (layout, data set); no loop over a million trials.
+    groups = rows.groupby(["layout", "dataset", "n_channels"], sort=True)
+    group_of = np.zeros(int(rows.index.max()) + 1 if len(rows) else 1, np.int64)
+    group_of[rows.index] = groups.ngroup()
+    facts = [(str(a), str(b), int(c)) for a, b, c in groups.size().index]
+    pairs = np.stack([group_of[segments["recording"]], segments["length"]], 1)
+    keys, number = np.unique(pairs, axis=0, return_inverse=True)
+    segments["bucket"] = number.reshape(-1)
     segments = segments[np.argsort(segments["bucket"], kind="stable")]
+    counts = np.bincount(segments["bucket"], segments["count"], len(keys)).astype(np.int64)
     buckets, first = [], 0
-    for (layout, dataset, n_channels, n_samples), i in number.items():
-        count = int(segments["count"][segments["bucket"] == i].sum(dtype=np.int64))
+    for (group, n_samples), count in zip(keys.tolist(), counts.tolist(), strict=True):
+        layout, dataset, n_channels = facts[group]
         buckets.append(Bucket(layout, dataset, n_channels, n_samples, first, count))
         first += count
     return segments, buckets

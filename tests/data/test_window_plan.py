@@ -95,12 +95,25 @@ def test_a_permutation_holds_every_number_once(n):
     assert sorted(permute(np.arange(n), n, 7)) == list(range(n))
 
 
-def test_permutations_are_fair():
-    """Each of 10 numbers comes first about as often: chi-square under its 99.9 % point."""
-    first = Counter(int(permute([0], 10, key_of("fair", i))[0]) for i in range(3000))
-    assert sum((first[k] - 300) ** 2 / 300 for k in range(10)) < 27.9
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 10])
+def test_permutations_are_fair(n):
+    """Each number comes first about as often, and each pair first and second: chi-square."""
+    draws = 200 * n * n
+    both = [tuple(permute([0, 1], n, key_of("fair", i)).tolist()) for i in range(draws // n)]
+    first = Counter(a for a, _ in both)
+    expected = len(both) / n
+    assert sum((first[k] - expected) ** 2 / expected for k in range(n)) < n + 4 * n**0.5 + 6
+    pairs = Counter(both)
+    cells, expected = n * (n - 1), len(both) / (n * (n - 1))
+    spread = sum((pairs[i, j] - expected) ** 2 for i in range(n) for j in range(n) if i != j)
+    assert spread / expected < cells + 4 * cells**0.5 + 6
+
+
+def test_a_permutation_forgets_the_order():
     r = np.corrcoef(np.arange(5000), permute(np.arange(5000), 5000, 3))[0, 1]
     assert abs(r) < 0.05
+    steps = np.diff(permute(np.arange(5000), 5000, 3))
+    assert Counter(steps.tolist()).most_common(1)[0][1] < 10
 
 
 def test_a_place_in_a_hundred_million_costs_no_memory():
