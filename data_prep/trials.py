@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
-from brainfm.signals.filters import resample_trial
+from brainfm.signals.filters import NO_HIGHPASS, resample_trial
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.quality import check_quality, repair_spikes
 from brainfm.types import Channels, Event, Recording
@@ -168,7 +168,7 @@ def lay_out(
         line_freq=line_freq,
         source=source,
         notes=[
-            "highpass: none (trials are too short for it); the mean of each channel over the "
+            f"{NO_HIGHPASS} (trials are too short for it); the mean of each channel over the "
             "official TRAIN trials is removed, no notch and no low-pass beyond anti-aliasing",
             "subjects are not named in the files: the split is the official one, by trial",
             *notes,

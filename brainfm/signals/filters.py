@@ -16,8 +16,8 @@ from brainfm.signals.preprocess import Recipe
 FIR_LENGTH = 3.3
 """Length of MNE's default FIR (Hamming) in units of 1 / transition bandwidth."""
 
-KEEP_LINE_SHARE = 0.5
-"""A notch is set at harmonics below this share of the sampling rate: Nyquist."""
+NO_HIGHPASS = "highpass: none"
+"""How the note begins that says a recording was too short for the recipe's high-pass."""
 
 
 def highpass_needs_s(highpass_hz: float) -> float:

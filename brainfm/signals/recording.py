@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainfm.errors import DataError
-from brainfm.signals.filters import apply_recipe
+from brainfm.signals.filters import NO_HIGHPASS, apply_recipe
 from brainfm.signals.names import clean_names
 from brainfm.signals.positions import KIND_OF_TYPE, channels_from_info
 from brainfm.signals.preprocess import Recipe
@@ -158,7 +158,7 @@ def recording_from_raw(
     n_before = raw.n_times
     raw, filter_notes, highpass = apply_recipe(raw, recipe, line_freq, where=where, copy=False)
     if recipe.highpass_hz is not None and highpass is None:
-        notes.insert(0, "highpass: none (too short for it)")
+        notes.insert(0, f"{NO_HIGHPASS} (too short for it)")
     notes += filter_notes
     ratio = raw.n_times / n_before
     seconds = raw.n_times / recipe.sfreq

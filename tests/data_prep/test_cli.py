@@ -181,3 +181,12 @@ def test_a_run_that_is_killed_leaves_whole_files_and_can_go_on(tmp_path, capsys,
     code, result, _, _ = run(tmp_path, capsys, folder)
     assert code == 0 and (result["skipped"], result["done"]) == (before, 30 - before)
     assert not list(store.rglob("*.tmp")) and len(Store(store)) == 30
+
+
+def test_the_table_says_where_no_high_pass_was_applied(tmp_path, capsys):
+    for name, seconds in (("short", 8), ("long", 40)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_edf(tmp_path / "in" / f"{name}.edf", make_raw(seconds=seconds))
+    run(tmp_path, capsys, tmp_path / "in")
+    table = Store(tmp_path / "root" / "store").recordings.set_index("name")["highpass_hz"]
+    assert table["long.edf"] == 0.1 and table.isna()["short.edf"]
