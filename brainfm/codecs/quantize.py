@@ -169,7 +169,7 @@ class Codebook(nn.Module):
         total = self.count_K.sum()
         smooth_K = (self.count_K + c.epsilon) / (total + c.epsilon * c.codebook_size) * total
         self.codes_KE.copy_(self.sum_KE / smooth_K[:, None])
-        if dead_K is not None:
+        if dead_K is not None and bool(dead_K.any()):
             self._revive(dead_K, x_NE)
 
     def _dead(self) -> Tensor | None:

@@ -20,6 +20,7 @@ from brainfm.models.masking import MaskPlan, draw_plan, hidden_positions, hide, 
 from brainfm.models.presets import BRAINOMNI
 from brainfm.nn.attention import SelfAttention
 from brainfm.nn.feedforward import FeedForward
+from brainfm.nn.norms import RMSNorm
 from brainfm.nn.rope import MODES as ROPE_MODES
 from brainfm.nn.rope import Rotary
 from brainfm.signals.preprocess import Preprocess
@@ -76,10 +77,10 @@ class Block(nn.Module):
         super().__init__()
         half, heads = config.dim // 2, config.n_heads // 2
         p, at_eval = config.dropout, config.dropout_at_eval
-        self.attention_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.attention_norm = RMSNorm(config.dim)
         self.over_time = SelfAttention(half, heads, p, Rotary(half, config.rope), at_eval)
         self.over_sources = SelfAttention(half, heads, p, None, at_eval)
-        self.feed_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.feed_norm = RMSNorm(config.dim)
         self.feed = FeedForward(config.dim, p)
 
     def mix(self, x_BSWD: Tensor) -> tuple[Tensor, Tensor]:

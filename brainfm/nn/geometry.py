@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from brainfm.nn.feedforward import FeedForward
+from brainfm.nn.norms import RMSNorm
 from brainfm.types import Kind
 
 MODES = ("published", "metric")
@@ -133,7 +134,7 @@ class SensorModule(nn.Module):
         else:
             self.position = PositionCode(PositionCodeConfig(width=dim))
         self.mix = FeedForward(dim)
-        self.norm = nn.RMSNorm(dim, eps=1e-6)
+        self.norm = RMSNorm(dim)
 
     def forward(
         self, pos_BC3: Tensor, ori_BC3: Tensor, kind_BC: Tensor, valid_BC: Tensor

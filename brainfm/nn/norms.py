@@ -1,0 +1,16 @@
+"""Root-mean-square normalisation in float32, also under autocast.
+
+Shapes: D width.
+"""
+
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + 1e-6) * weight over D; computed in float32, returned as it came."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
