@@ -146,7 +146,9 @@ def _check_rotary(model: BrainOmni, state: dict[str, Tensor], where: str) -> Non
         key = f"{stem}.rotate"
         want = _rotary_state(model, len(state[key]))
         for name in (f"{stem}.freqs", key):
-            have = state[name].to(want[name].dtype)
+            have = state[name]
+            if have.is_complex() and not want[name].is_complex():
+                have = have.real
             if have.shape != want[name].shape or not torch.allclose(have, want[name], atol=1e-4):
                 raise ContractError(
                     f"{where}: {name} is not the rotary table of width {2 * len(rotary.freqs_E)} "
