@@ -58,6 +58,7 @@ class BrainTask(LightningModule):
         self.model = model
         self.settings = settings
         self.seed = seed
+        self._is_sharded = False
         self.parts: dict[str, Tensor] = {}
         """Loss parts of the last step, detached; whoever logs reads them all at once."""
 
@@ -84,6 +85,13 @@ class BrainTask(LightningModule):
         Tasks that start from trained weights override this and refuse another contract.
         """
         self.model.preprocess = preprocess
+
+    def configure_model(self) -> None:
+        """Let a strategy that shards weights do so, once."""
+        shard = getattr(self.trainer.strategy, "shard", None)
+        if shard is not None and not self._is_sharded:
+            shard(self.model)
+            self._is_sharded = True
 
     def configure_optimizers(self) -> dict[str, Any]:
         s = self.settings
@@ -128,7 +136,8 @@ class BrainTask(LightningModule):
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         limit = gradient_clip_val or float("inf")
-        self.parts["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, limit).detach()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit).detach()
+        self.parts["grad_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
     def _seed(self, stage: int, step: int, part: int) -> None:
         torch.manual_seed(step_seed(self.seed, stage, step, part, self.global_rank))

@@ -69,7 +69,7 @@ def export_checkpoint(model: BrainModel, checkpoint: str | Path, folder: str | P
 
 def is_sharded(trainer: Trainer) -> bool:
     """True where no process holds all weights (FSDP2, ZeRO)."""
-    return any(s in type(trainer.strategy).__name__ for s in ("ModelParallel", "DeepSpeed", "FSDP"))
+    return any(s in type(trainer.strategy).__name__ for s in ("DeepSpeed", "FSDP"))
 
 
 def _file_state(path: Path) -> dict[str, torch.Tensor]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 NAMES = ("auto", "ddp", "fsdp2", "deepspeed", "deepspeed_3", "deepspeed_cpu")
 
+ENTRIES = ("training_forward", "masked_forward", "tokenize", "encode", "decode")
+"""Methods by which tasks enter a model besides `forward`; FSDP2 gathers weights before them."""
+
 
 def build(name: str) -> "Strategy | str":
     """What `trainer.strategy: name` stands for.
@@ -26,13 +29,26 @@ def build(name: str) -> "Strategy | str":
         stage 2 and 3. "deepspeed_cpu": the double that tests run, ZeRO-2 over gloo.
     """
     if name == "fsdp2":
-        from lightning.pytorch.strategies import ModelParallelStrategy
-
-        # The default would split tensors over all devices of a node.
-        return ModelParallelStrategy(data_parallel_size="auto", tensor_parallel_size=1)
+        return _fsdp2()
     if name.startswith("deepspeed"):
         return _deepspeed(name)
     return name
+
+
+def _fsdp2() -> "Strategy":
+    from lightning.pytorch.strategies import ModelParallelStrategy
+
+    class FSDP2(ModelParallelStrategy):
+        def setup_environment(self) -> None:
+            # "auto" would shard over nodes only, and split tensors over the devices of a node.
+            self._data_parallel_size = self.num_nodes * self.num_processes
+            super().setup_environment()
+
+        def shard(self, module: Any) -> None:
+            """Called by `BrainTask.configure_model`, when the mesh exists and weights do too."""
+            shard(module, self.device_mesh["data_parallel"])
+
+    return FSDP2(data_parallel_size="auto", tensor_parallel_size=1)
 
 
 def _deepspeed(name: str) -> "Strategy":
@@ -56,18 +72,21 @@ def _deepspeed(name: str) -> "Strategy":
 def _cpu_double(base: type) -> "Strategy":
     """DeepSpeed itself runs on CPU over gloo; only Lightning's checks forbid it."""
     import torch
+    from lightning.fabric.utilities.seed import reset_seed
+    from lightning.pytorch.strategies import DDPStrategy
 
     class CPUDeepSpeed(base):
         def setup_environment(self) -> None:
-            import deepspeed
-            from lightning.pytorch.strategies import DDPStrategy
+            DDPStrategy.setup_environment(self)  # without the check for CUDA
 
-            DDPStrategy.setup_environment(self)
-            deepspeed.init_distributed("gloo", dist_init_required=False)
+        def setup_distributed(self) -> None:
+            reset_seed()
+            self.set_world_ranks()
+            self._init_deepspeed_distributed()  # without the check of device indices
 
         @property
         def root_device(self) -> Any:
-            return torch.device("cpu")
+            return torch.device("cpu", self.local_rank)  # deepspeed wants an index
 
     return CPUDeepSpeed(stage=2, process_group_backend="gloo")
 
@@ -75,17 +94,23 @@ def _cpu_double(base: type) -> "Strategy":
 def shard(module: Any, mesh: Any) -> None:
     """FSDP2: shard every repeated block of `module` on its own, then the rest.
 
+    Frozen weights (the codec inside an encoder) stay whole on every rank: there is nothing to
+    exchange for them.
+
     Parameters
     ----------
-    module : a model; the elements of its `nn.ModuleList`s are the blocks
+    module : a model; the elements of its own `nn.ModuleList`s are the blocks
     mesh : `task.device_mesh["data_parallel"]`
     """
     from torch import nn
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-    for part in list(module.modules()):
+    for part in module.children():
         if isinstance(part, nn.ModuleList):
             for block in part:
-                if any(True for _ in block.parameters()):
-                    fully_shard(block, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+                fully_shard(block, mesh=mesh)
+    frozen = {p for p in module.parameters() if not p.requires_grad}
+    fully_shard(module, mesh=mesh, ignored_params=frozen)
+    for method in ENTRIES:
+        if hasattr(module, method):
+            register_fsdp_forward_method(module, method)

@@ -54,7 +54,7 @@ class Runs:
         return main([str(a) for a in argv])
 
     def start(self, *argv) -> subprocess.Popen:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "PYTHONPATH": f"{ROOT}:{self.folder}", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(ROOT / "train.py"), *map(str, argv)]
         log = (self.folder / "log.txt").open("w")
         return subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.folder)
