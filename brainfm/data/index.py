@@ -5,10 +5,12 @@ They are made from the headers of the recordings, so they can always be made aga
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,8 @@ def build_tables(root: str | Path, *, verify: str = "new") -> pd.DataFrame:
     """Read every header under `root`, check it, and publish both tables.
 
     Damaged recordings are left out and named in the log and in `.attrs["rejected"]`; the
-    others go through. Tables are replaced one by one, each whole, `recordings.parquet` last.
+    others go through. Tables are replaced one by one, each whole; `store.json`, which holds their
+    checksums, comes last, so that tables which do not belong together are never read.
 
     Parameters
     ----------
@@ -91,10 +94,11 @@ def build_tables(root: str | Path, *, verify: str = "new") -> pd.DataFrame:
     table = pd.DataFrame(rows)
     assert_disjoint(table)
     _write_table(_channels_table(layouts), root / CHANNELS)
-    text = json.dumps({"format": 1, "recipe": asdict(recipe[0])}, indent=2) + "\n"
-    with publish(root / STORE) as temporary:
-        temporary.write_text(text)
     _write_table(table, root / RECORDINGS)
+    sums = {name: _sha256((root / name).read_bytes()) for name in (RECORDINGS, CHANNELS)}
+    content = {"format": 1, "recipe": asdict(recipe[0]), "sha256": sums}
+    with publish(root / STORE) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
     table.attrs["rejected"] = rejected
     return table
 
@@ -204,6 +208,42 @@ def _same_recipe(mine: Recipe, path: str, other: Recipe, other_path: str) -> Non
 def _write_table(table: pd.DataFrame, path: Path) -> None:
     with publish(path) as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def read_tables(root: Path) -> tuple[Recipe, pd.DataFrame, pd.DataFrame]:
+    """Recipe, recordings and channels of a finished store, checked against their checksums.
+
+    Raises
+    ------
+    DataError
+        If one is missing or damaged, or `build_tables` was interrupted between two of them.
+    """
+    again = "run `python -m data_prep finalize`"
+    try:
+        content = json.loads((root / STORE).read_text())
+        raw = {name: (root / name).read_bytes() for name in (RECORDINGS, CHANNELS)}
+        recipe = Recipe(**content["recipe"])
+        damaged = [name for name in raw if _sha256(raw[name]) != content["sha256"][name]]
+        if damaged:
+            raise DataError(
+                f"{root / damaged[0]}: is not the table that {STORE} names (a byte changed, or "
+                f"finalize was interrupted); {again}"
+            )
+        tables = [pd.read_parquet(BytesIO(raw[name])) for name in (RECORDINGS, CHANNELS)]
+    except FileNotFoundError as e:
+        raise DataError(
+            f"{root}: no finished store there ({Path(str(e.filename)).name} is missing); "
+            f"{again}, or set BRAINFM_DATA"
+        ) from e
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{root}: its tables cannot be read ({e}); {again}") from e
+    return recipe, tables[0], tables[1]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _remove_old_temporaries(root: Path) -> None:

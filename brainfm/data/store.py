@@ -7,7 +7,6 @@ Shapes: T samples, C channels, K intervals. A store is a folder: `<dataset>/<key
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import OrderedDict
 from functools import cached_property
@@ -15,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from brainfm.data.format import map_samples, read_header, write_recording
-from brainfm.data.index import CHANNELS, RECORDINGS, STORE, build_tables, channels_of
+from brainfm.data.index import build_tables, channels_of, read_tables
 from brainfm.data.parts import split_into_parts
 from brainfm.data.paths import store_root
 from brainfm.errors import DataError
-from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Event, WindowRef
 
 __all__ = ["Store", "build_tables", "read_header", "split_into_parts", "write_recording"]
@@ -54,28 +51,13 @@ class Store:
     Raises
     ------
     DataError
-        If there is no store, or its tables are damaged or do not fit each other.
+        If there is no store, or its tables are damaged or do not belong together.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = Path(root) if root is not None else store_root()
-        again = "run `python -m data_prep finalize`"
-        try:
-            self.recordings = pd.read_parquet(self.root / RECORDINGS)
-            sensors = pd.read_parquet(self.root / CHANNELS)
-            content = json.loads((self.root / STORE).read_text())
-            self.recipe = Recipe(**content["recipe"])
-            self._sensors = {str(k): rows for k, rows in sensors.groupby("layout", sort=False)}
-            lost = set(self.recordings["layout"]) - set(self._sensors)
-        except FileNotFoundError as e:
-            raise DataError(
-                f"{self.root}: no finished store there ({Path(str(e.filename)).name} is missing); "
-                f"{again}, or set BRAINFM_DATA"
-            ) from e
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise DataError(f"{self.root}: its tables cannot be read ({e}); {again}") from e
-        if lost:
-            raise DataError(f"{self.root}: no sensors for layout {sorted(lost)[0]}; {again}")
+        self.recipe, self.recordings, sensors = read_tables(self.root)
+        self._sensors = {str(k): rows for k, rows in sensors.groupby("layout", sort=False)}
         self._paths = self.recordings["path"].tolist()
         self._shapes = self.recordings[["n_samples", "n_channels"]].to_numpy()
         self._channels: dict[str, Channels] = {}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diary import QUIET, Diary, fit, pages
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from brainfm.data.module import BrainDataModule
 from brainfm.errors import ContractError
@@ -61,6 +62,19 @@ def test_validation_between_steps_moves_no_training_batch(store, straight, tmp_p
     assert pages(tmp_path / "diary") == straight
     seen = [refs for _, refs in pages(tmp_path / "diary", "val")]
     assert len(seen) == STEPS // 3 and all(refs == seen[0] for refs in seen)
+
+
+def test_a_run_resumes_from_a_save_made_after_validation(store, straight, tmp_path):
+    often = {**QUIET, "val_check_interval": 3, "check_val_every_n_epoch": None, "max_epochs": -1}
+
+    def go(steps, ckpt):
+        saver = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=False)
+        trainer = Trainer(max_steps=steps, callbacks=[saver], **often)
+        trainer.fit(Diary(tmp_path / f"to{steps}"), datamodule=data(store), ckpt_path=ckpt)
+
+    go(11, None)
+    go(STEPS, tmp_path / "last.ckpt")
+    assert pages(tmp_path / f"to{STEPS}") == straight[9:]
 
 
 def test_limited_epochs_see_the_rest_later(store, straight, tmp_path):
