@@ -29,9 +29,15 @@ class CopyConfig:
     """Samples compared at once."""
     n_stretches: int = 24
     """Stretches compared for candidates found on the first four."""
+    share: float = 0.3
+    """Share of the stretches that must match: joins of trials that nobody marked break some."""
+    equal_share: float = 0.3
+    """Share of samples at which neighbouring rows must be equal to the digit at one lag."""
+    equal_elsewhere: float = 0.03
+    """Largest usual share of equal samples at other lags: coarse steps make some by chance."""
     min_overlap: int = 8
     """Samples of a stretch that must overlap at a lag (trials may be as short as the lag)."""
-    min_evidence: int = 200
+    min_evidence: int = 100
     """Samples that must overlap over all stretches."""
     common_mode_from: int = 8
     """From this many channels on, the mean over channels is regressed out before lag 0 is
@@ -71,16 +77,56 @@ def find_copies(
     if n_C < 2 or not stretches:
         return []
     first = _Stack(x_TC, _spread(stretches, 4), config)
-    found: list[Copy] = []
     candidates = first.candidates()
-    if not candidates:
-        return []
-    stack = _Stack(x_TC, _spread(stretches, config.n_stretches), config)
-    for i, j in candidates:
-        copy = stack.judge(i, j)
-        if copy is not None:
-            found.append(copy)
-    return found
+    found: dict[tuple[int, int], Copy] = {}
+    if candidates:
+        stack = _Stack(x_TC, _spread(stretches, config.n_stretches), config)
+        for i, j in candidates:
+            copy = stack.judge(i, j)
+            if copy is not None:
+                found[i, j] = copy
+    for copy in _equal_neighbours(x_TC, intervals or [(0, n_T)], config):
+        found.setdefault((copy.original, copy.copy), copy)
+    return [found[pair] for pair in sorted(found)]
+
+
+def _equal_neighbours(
+    x_TC: NDArray[np.floating], intervals: list[tuple[int, int]], config: CopyConfig
+) -> list[Copy]:
+    """Rows equal to their neighbour, digit by digit, at one lag and for much of the time.
+
+    Finds a wrong stride in short trials that were joined without a mark: no stretch is a copy
+    throughout, but at the shift of the stride far more samples are equal than at any other.
+    """
+    spans = [(a, b) for a, b in intervals if b - a > 2 * config.min_overlap]
+    spans = _spread(spans, 8) if len(spans) > 8 else spans
+    pieces = [x_TC[a : min(b, a + 4096)] for a, b in spans]
+    out: list[Copy] = []
+    for i in range(x_TC.shape[1] - 1):
+        lead = [np.asarray(p[:, i], np.float64) for p in pieces]
+        trail = [np.asarray(p[:, i + 1], np.float64) for p in pieces]
+        near = 1e-5 * float(np.median([p.std() for p in lead]) if lead else 0.0)
+        if near == 0 or not np.isfinite(near):
+            continue
+        longest = max(len(p) for p in lead)
+        equal = np.zeros(max(2, min(config.max_lag, longest - config.min_overlap)))
+        total = np.zeros_like(equal)
+        for a, b in zip(lead, trail, strict=True):
+            for lag in range(1, min(len(equal), len(a) - config.min_overlap)):
+                same = np.abs(a[lag:] - b[: len(b) - lag]) < near
+                equal[lag] += same.sum()
+                total[lag] += same.size
+        share = np.divide(equal, total, out=np.zeros_like(equal), where=total > 0)
+        lag = int(share.argmax())
+        usual = float(np.median(share[1:]))
+        if (
+            lag > 0
+            and share[lag] > config.equal_share
+            and usual < config.equal_elsewhere
+            and equal[lag] > config.min_evidence
+        ):
+            out.append(Copy(i, i + 1, lag, 1.0))
+    return out
 
 
 def groups(copies: list[Copy]) -> list[list[int]]:
@@ -132,17 +178,15 @@ class _Stack:
         self.fourier = np.fft.rfft(self.x, self.n_fft)
 
     def correlation(self, i: int, rows: NDArray[np.intp] | slice) -> NDArray[np.float64]:
-        """Of x_i[t + lag] with x_rows[t], pooled over stretches, (R, lags)."""
-        cross = np.fft.irfft(
-            (self.fourier[:, i, None] * self.fourier[:, rows].conj()).sum(0), self.n_fft
-        )[..., : self.n_lag]
-        product = (self.lead[:, i, None] * self.trail[:, rows]).sum(0)
-        cov = cross - product / self.overlap
-        var_i = (self.lead2[:, i] - self.lead[:, i] ** 2 / self.overlap).sum(0)
-        var_j = (self.trail2[:, rows] - self.trail[:, rows] ** 2 / self.overlap).sum(0)
+        """Of x_i[t + lag] with x_rows[t] in each stretch, (S, R, lags)."""
+        cross = np.fft.irfft(self.fourier[:, i, None] * self.fourier[:, rows].conj(), self.n_fft)
+        product = self.lead[:, i, None] * self.trail[:, rows]
+        cov = cross[..., : self.n_lag] - product / self.overlap
+        var_i = (self.lead2[:, i] - self.lead[:, i] ** 2 / self.overlap)[:, None]
+        var_j = self.trail2[:, rows] - self.trail[:, rows] ** 2 / self.overlap
         norm = np.sqrt(np.maximum(var_i, 0) * np.maximum(var_j, 0))
         # Where next to nothing varies in the overlap, rounding would decide.
-        floor = 1e-6 * self.overlap * len(self.x)
+        floor = 1e-6 * self.overlap
         return np.divide(cov, norm, out=np.zeros_like(cov), where=norm > floor)
 
     def candidates(self) -> list[tuple[int, int]]:
@@ -151,47 +195,51 @@ class _Stack:
         rows = np.flatnonzero(self.alive)
         out: list[tuple[int, int]] = []
         for i in rows:
-            r = np.abs(self.correlation(int(i), rows))
-            r[rows == i] = 0.0
-            for j in rows[(r > loose).any(1)]:
-                out.append((int(i), int(j)))
+            near = (np.abs(self.correlation(int(i), rows)) > loose).mean(0)
+            near[rows == i] = 0.0
+            out += [(int(i), int(j)) for j in rows[(near >= self.config.share / 2).any(1)]]
         return out
 
     def judge(self, i: int, j: int) -> Copy | None:
         """Decide on one ordered pair with all stretches; lag 0 is judged once, for i < j."""
         config = self.config
-        own = np.abs(self.correlation(i, np.array([i]))[0])
-        r = self.correlation(i, np.array([j]))[0]
-        for lag in np.flatnonzero(np.abs(r) > config.threshold).tolist():
+        r_SL = np.abs(self.correlation(i, np.array([j]))[:, 0])
+        match_SL = r_SL > config.threshold
+        evidence = match_SL.sum(0) * self.overlap
+        enough = (match_SL.mean(0) >= config.share) & (evidence >= config.min_evidence)
+        lags = np.flatnonzero(enough).tolist()
+        own_SL = np.abs(self.correlation(i, np.array([i]))[:, 0]) if lags else r_SL
+        for lag in lags:
+            rows = np.flatnonzero(match_SL[:, lag])
             if lag == 0 and i > j:
                 continue
-            if lag > 0 and own[lag] > config.periodic:
+            if lag > 0 and np.median(own_SL[rows, lag]) > config.periodic:
                 continue
-            a, b = self._overlapping(i, j, lag)
+            a, b = self._overlapping(i, j, lag, rows)
             if abs(_corr(np.diff(a, axis=-1), np.diff(b, axis=-1))) < config.whitened:
                 continue
-            if lag == 0 and not self._beyond_common_mode(i, j):
+            if lag == 0 and not self._beyond_common_mode(i, j, rows):
                 continue
             scale = float((a * b).sum() / (a * a).sum() * self.size[j] / self.size[i])
             return Copy(i, j, lag, scale)
         return None
 
     def _overlapping(
-        self, i: int, j: int, lag: int
+        self, i: int, j: int, lag: int, stretches: NDArray[np.intp]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        a, b = self.x[:, i, lag:], self.x[:, j, : self.length - lag]
+        a, b = self.x[stretches, i, lag:], self.x[stretches, j, : self.length - lag]
         return a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
 
-    def _beyond_common_mode(self, i: int, j: int) -> bool:
+    def _beyond_common_mode(self, i: int, j: int, stretches: NDArray[np.intp]) -> bool:
         rows = np.flatnonzero(self.alive)
         if rows.size < self.config.common_mode_from:
             return True
         # In data units: a common mode is the same voltage everywhere.
-        shared = (self.x[:, rows] * self.size[rows, None]).mean(1).ravel()
+        shared = (self.x[stretches][:, rows] * self.size[rows, None]).mean(1).ravel()
         shared = shared / (np.sqrt((shared**2).mean()) or 1.0)
         rest = []
         for k in (i, j):
-            x = self.x[:, k].ravel()
+            x = self.x[stretches, k].ravel()
             rest.append(x - (x @ shared) / (shared @ shared or 1.0) * shared)
         # Nothing but the common mode in either: both are its copies.
         if min(r.std() for r in rest) < 1e-6:

@@ -21,9 +21,11 @@ from brainfm.types import Event, Recording
 MIN_SFREQ, MAX_SFREQ = 1.0, 200_000.0
 """Hz. Below, nothing electric is left; above, no amplifier of brains samples."""
 
-USUAL_SFREQ = (100, 125, 128, 160, 200, 240, 250, 256, 300, 400, 500, 512, 600, 625, 678.17)
-USUAL_SFREQ += (1000, 1024, 1200, 1250, 2000, 2034.51, 2048, 2400, 2500, 4000, 4096, 5000)
-USUAL_SFREQ += (8192, 10_000, 16_384, 20_000, 24_000, 30_000)
+USUAL_SFREQ = (
+    *(100, 125, 128, 160, 200, 240, 250, 256, 300, 400, 500, 512, 600, 625, 678.17, 1000, 1024),
+    *(1200, 1250, 2000, 2034.51, 2048, 2400, 2500, 4000, 4096, 5000, 8192, 10_000, 16_384),
+    *(20_000, 24_000, 30_000),
+)
 """Hz. Another rate is kept, with a note: amplifiers offer few, damaged headers any."""
 
 USUAL_LINE = (50.0, 60.0)
