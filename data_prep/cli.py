@@ -66,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--jobs", type=_count, default=1, help="reader processes; 0: in this one (default 1)"
     )
+    run.add_argument("--cluster", choices=("slurm", "local"), help="--jobs tasks by submitit")
+    run.add_argument("--cluster-options", help="of submitit: slurm_partition=cpu,mem_gb=8")
     run.add_argument("--timeout", type=float, default=3600.0, help="seconds a recording may take")
     run.add_argument(
         "--max-failure-rate",

@@ -17,6 +17,7 @@ from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 from data_prep import state
 from data_prep.cli import recipe_of
+from data_prep.cluster import parse_options, run_on_cluster
 from data_prep.dataset import DataSet, Job
 from data_prep.datasets import all_datasets, get_dataset
 from data_prep.prepare import Outcome, safe_name
@@ -216,9 +217,12 @@ def _prepare(
             text = f"[red]{bad} did not get through[/]" if bad else ""
             progress.update(task, advance=1, description=outcome.dataset, bad=text)
 
-        return run_jobs(
-            jobs, recipe, args.store, n_workers=args.jobs, timeout_s=args.timeout, report=seen
-        )
+        common: dict[str, Any] = {"timeout_s": args.timeout, "report": seen}
+        if args.cluster:
+            options = parse_options(args.cluster_options)
+            common |= {"cluster": args.cluster, "options": options, "n_tasks": max(1, args.jobs)}
+            return run_on_cluster(jobs, recipe, args.store, **common)
+        return run_jobs(jobs, recipe, args.store, n_workers=args.jobs, **common)
 
 
 def _finalize(store: Path, verify: str = "new") -> dict[str, Any]:
@@ -263,7 +267,11 @@ def _print_hours(store: Path, result: dict[str, Any]) -> None:
     console = _console()
     if result.get("hours"):
         console.print(table)
-    counts = [f"{result[k]} {k}" for k in ("done", "skipped", "refused", "crashed") if k in result]
+    shown = ("done", "skipped", "refused", "crashed")
+    counts = [f"{result[k]} {k}" for k in shown if k in result]
+    counts += [
+        f"{result[k]} {k.replace('_', ' ')}" for k in ("stopped", "not_tried") if result.get(k)
+    ]
     if counts:
         console.print(", ".join(counts) + f" in {result['seconds']} s", highlight=False)
     for sentence in result.get("damaged", []):
