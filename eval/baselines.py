@@ -1,7 +1,7 @@
 """The honest competition: classical decoders and EEGNet, on the arrays the model's probe gets.
 
-Each has `fit(x_NCT, y_N)` and `predict_proba(x_NCT) -> (N, K)`; choices (C, number of windows)
-are made by cross-validation inside what `fit` is given, so no test trial can take part.
+Each has `fit(x_NCT, y_N, group_N)` and `predict_proba(x_NCT) -> (N, K)`; choices (C, number of
+windows) are made by cross-validation inside what `fit` is given, so no test trial takes part.
 Shapes: N trials, C channels, T samples, K classes, F features. SI units in, scale-free inside.
 """
 
@@ -28,20 +28,33 @@ BANDS_HZ = ((0.5, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0), (45
 class Decoder(Protocol):
     """What the probe asks of a baseline; labels are 0 to K - 1."""
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> Decoder: ...
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> Decoder: ...
 
     def predict_proba(self, x_NCT: NDArray) -> NDArray: ...
 
 
-def inner_cv(y_N: NDArray, seed: int = 0, n_splits: int = 5) -> Any:
-    """Stratified folds for choices inside a training set; fewer where a class is small."""
-    from sklearn.model_selection import StratifiedKFold
+def inner_cv(y_N: NDArray, group_N: NDArray | None = None, n_splits: int = 5) -> list[Any]:
+    """Folds for choices inside a training set, as (train, test) indices.
 
+    Whole groups (runs, subjects) where there are at least two of fair size that each hold every
+    class; otherwise contiguous stretches of each class, because neighbours in time resemble
+    each other and would make every choice look good.
+    """
+    from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+
+    empty = np.zeros(len(y_N))
+    if group_N is not None:
+        names, index, sizes = np.unique(group_N, return_inverse=True, return_counts=True)
+        whole = all(len(set(y_N[index == g])) == len(set(y_N)) for g in range(len(names)))
+        if len(names) > 1 and whole and sizes.min() >= len(y_N) / (3 * len(names)):
+            by_group = LeaveOneGroupOut() if len(names) <= n_splits else None
+            by_group = by_group or StratifiedGroupKFold(n_splits)
+            return list(by_group.split(empty, y_N, index))
     smallest = int(np.unique(y_N, return_counts=True)[1].min())
-    return StratifiedKFold(max(2, min(n_splits, smallest)), shuffle=True, random_state=seed)
+    return list(StratifiedKFold(max(2, min(n_splits, smallest))).split(empty, y_N))
 
 
-def logistic(y_N: NDArray, *steps: Any, grid: dict[str, list] | None = None, seed: int = 0) -> Any:
+def logistic(folds: list[Any], *steps: Any, grid: dict[str, list] | None = None) -> Any:
     """`steps`, standardisation and logistic regression, with C (and `grid`) chosen by CV.
 
     Returns an unfitted `GridSearchCV`; scoring is balanced accuracy, as in the tables.
@@ -53,7 +66,7 @@ def logistic(y_N: NDArray, *steps: Any, grid: dict[str, list] | None = None, see
 
     pipe = make_pipeline(*steps, StandardScaler(), LogisticRegression(max_iter=2000))
     params = {"logisticregression__C": list(C_GRID), **(grid or {})}
-    return GridSearchCV(pipe, params, scoring="balanced_accuracy", cv=inner_cv(y_N, seed))
+    return GridSearchCV(pipe, params, scoring="balanced_accuracy", cv=folds)
 
 
 def per_trial_scale(x_NCT: NDArray) -> NDArray:
@@ -103,7 +116,7 @@ def _unit_scale(x_NCT: NDArray) -> float:
 class Majority:
     """Predicts the class frequencies of the training set, whatever the trial."""
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> Majority:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> Majority:
         self.p_K = np.bincount(y_N) / len(y_N)
         return self
 
@@ -118,16 +131,15 @@ class FeatureLogistic:
     Attributes
     ----------
     extractors : functions (N, C, T) -> (N, F), none of which looks at labels
-    seed : of the inner folds
     """
 
     extractors: Mapping[str, Callable[[NDArray], NDArray]]
-    seed: int = 0
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> FeatureLogistic:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> FeatureLogistic:
         best = -np.inf
+        folds = inner_cv(y_N, group_N)
         for name, extract in self.extractors.items():
-            search = logistic(y_N, seed=self.seed).fit(extract(x_NCT), y_N)
+            search = logistic(folds).fit(extract(x_NCT), y_N)
             if search.best_score_ > best:
                 best, self.chosen, self.search = search.best_score_, name, search
         self.choice = f"{self.chosen}, C={self.search.best_params_['logisticregression__C']:g}"
@@ -146,7 +158,6 @@ class Tangent:
 
     sfreq: float
     band_hz: tuple[float, float] | None = None
-    seed: int = 0
 
     def _covariances(self, x_NCT: NDArray) -> NDArray:
         from pyriemann.estimation import Covariances
@@ -155,11 +166,11 @@ class Tangent:
             bandpass(x_NCT.astype(np.float64) * self.unit, self.sfreq, self.band_hz)
         )
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> Tangent:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> Tangent:
         from pyriemann.tangentspace import TangentSpace
 
         self.unit = _unit_scale(x_NCT)
-        self.search = logistic(y_N, TangentSpace("riemann"), seed=self.seed)
+        self.search = logistic(inner_cv(y_N, group_N), TangentSpace("riemann"))
         self.search.fit(self._covariances(x_NCT), y_N)
         self.choice = f"C={self.search.best_params_['logisticregression__C']:g}"
         return self
@@ -174,15 +185,16 @@ class CommonSpatialPatterns(Tangent):
 
     band_hz: tuple[float, float] | None = (8.0, 30.0)
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> CommonSpatialPatterns:
+    def fit(
+        self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None
+    ) -> CommonSpatialPatterns:
         from pyriemann.spatialfilters import CSP
 
         self.unit = _unit_scale(x_NCT)
         n = x_NCT.shape[1]
         sizes = sorted({min(n, k) for k in (4, 6, 8)})
-        self.search = logistic(
-            y_N, CSP(nfilter=sizes[0]), grid={"csp__nfilter": sizes}, seed=self.seed
-        )
+        folds = inner_cv(y_N, group_N)
+        self.search = logistic(folds, CSP(nfilter=sizes[0]), grid={"csp__nfilter": sizes})
         self.search.fit(self._covariances(x_NCT), y_N)
         best = self.search.best_params_
         self.choice = f"{best['csp__nfilter']} filters, C={best['logisticregression__C']:g}"
@@ -204,7 +216,7 @@ class EEGNetDecoder:
     weight_decay: float = 1e-2
     batch_size: int = 32
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> EEGNetDecoder:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> EEGNetDecoder:
         import torch
         from braindecode.models import EEGNet
 
@@ -262,7 +274,7 @@ IMAGERY = ("Riemann 8-30 Hz + LR", "CSP 8-30 Hz + LR")
 """What motor execution and imagery call for besides: the mu and beta rhythms."""
 
 STOCHASTIC = frozenset({"EEGNet"})
-"""Baselines whose seed changes more than the inner folds: they are run once per seed."""
+"""Baselines in which something is random: they are run once per seed."""
 
 
 def make_baseline(name: str, sfreq: float, seed: int = 0) -> Decoder:
@@ -272,7 +284,7 @@ def make_baseline(name: str, sfreq: float, seed: int = 0) -> Decoder:
     ----------
     name : of `BASELINES` or `IMAGERY`
     sfreq : Hz of the trials
-    seed : of inner folds, and of EEGNet's weights
+    seed : of EEGNet's weights and batches
     """
     # Windows are tried with and without the per-trial scale: on HandMovementDirection the
     # scale is worth .09 of accuracy, on Blink it costs as much.
@@ -286,12 +298,12 @@ def make_baseline(name: str, sfreq: float, seed: int = 0) -> Decoder:
     power = {"log band power": partial(band_powers, sfreq=sfreq)}
     table: dict[str, Callable[[], Decoder]] = {
         "majority class": Majority,
-        "band power + LR": lambda: FeatureLogistic(power, seed),
-        "window means + LR": lambda: FeatureLogistic(means, seed),
-        "Riemann tangent + LR": lambda: Tangent(sfreq, seed=seed),
+        "band power + LR": lambda: FeatureLogistic(power),
+        "window means + LR": lambda: FeatureLogistic(means),
+        "Riemann tangent + LR": lambda: Tangent(sfreq),
         "EEGNet": lambda: EEGNetDecoder(sfreq, seed),
-        "Riemann 8-30 Hz + LR": lambda: Tangent(sfreq, (8.0, 30.0), seed),
-        "CSP 8-30 Hz + LR": lambda: CommonSpatialPatterns(sfreq, seed=seed),
+        "Riemann 8-30 Hz + LR": lambda: Tangent(sfreq, (8.0, 30.0)),
+        "CSP 8-30 Hz + LR": lambda: CommonSpatialPatterns(sfreq),
     }
     if name not in table:
         raise KeyError(f"no baseline '{name}'; known: {', '.join(table)}")

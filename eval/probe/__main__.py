@@ -82,7 +82,10 @@ def markdown_parts(result: dict[str, Any]) -> list[Any]:
 
     title = f"{result['title']}: {result['n_test']} test trials"
     columns = ["route", "balanced accuracy", "accuracy", "kappa", "macro f1", "auroc", "seeds"]
-    return [rich_table(table_rows(result), columns, title), "\n".join(result["verdict"]) + "\n"]
+    return [
+        rich_table(table_rows(result, brief=True), columns, title),
+        "\n".join(result["verdict"]) + "\n",
+    ]
 
 
 def probe(

@@ -22,6 +22,7 @@ from brainfm.hub import BrainModel
 from brainfm.models.brainomni import BrainOmni
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, SignalBatch
+from eval.baselines import inner_cv
 
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation on features of unit spread."""
@@ -151,10 +152,10 @@ class WideLogistic:
     def __init__(self, grid: Sequence[float] = C_GRID) -> None:
         self.grid = grid
 
-    def fit(self, f_NF: NDArray, y_N: NDArray) -> WideLogistic:
-        """Choose C on contiguous folds, which keeps neighbours in time on one side."""
+    def fit(self, f_NF: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> WideLogistic:
+        """Choose C on the folds of `eval.baselines.inner_cv`, as baselines do."""
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import GridSearchCV, StratifiedKFold
+        from sklearn.model_selection import GridSearchCV
 
         f = np.asarray(f_NF, np.float64)
         self.centre_F = f.mean(0)
@@ -164,12 +165,11 @@ class WideLogistic:
         w, u = np.linalg.eigh(f @ f.T)
         keep = w > 1e-9 * max(float(w.max()), 1e-12)
         self.turn_FR = f.T @ (u[:, keep] / np.sqrt(w[keep]))
-        smallest = int(np.unique(y_N, return_counts=True)[1].min())
         search = GridSearchCV(
             LogisticRegression(max_iter=300),
             {"C": list(self.grid)},
             scoring="balanced_accuracy",
-            cv=StratifiedKFold(max(2, min(5, smallest))),
+            cv=inner_cv(y_N, group_N),
         ).fit(f @ self.turn_FR, y_N)
         self.model: Any = search.best_estimator_
         self.score, self.c = float(search.best_score_), float(search.best_params_["C"])

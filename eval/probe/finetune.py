@@ -129,7 +129,7 @@ class FineTune:
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> FineTune:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> FineTune:
         """Train on all trials given; `history` gets the loss of every epoch."""
         r = self.recipe
         with torch.random.fork_rng():
@@ -139,7 +139,9 @@ class FineTune:
             matrix_CC = EuclideanAlignment().fit(x_NCT, self.channels).matrix_CC
             n_classes = int(y_N.max()) + 1
             net = AlignedEncoder(self.model, matrix_CC, n_classes, x_NCT.shape[2], r)
-            self.choice = f"{r.epochs} epochs from a probe of {self._probe(net, batch, y_N)}"
+            self.choice = (
+                f"{r.epochs} epochs from a probe of {self._probe(net, batch, y_N, group_N)}"
+            )
             share_NK = F.one_hot(torch.as_tensor(y_N), n_classes).float()
             heads = list(net.heads.parameters())
             ids = {id(p) for p in heads}
@@ -185,7 +187,9 @@ class FineTune:
     def _batch(self, x_NCT: NDArray) -> SignalBatch:
         return batch_from_arrays(x_NCT, self.channels, self.sfreq, self.normalise)
 
-    def _probe(self, net: AlignedEncoder, batch: SignalBatch, y_N: NDArray) -> str:
+    def _probe(
+        self, net: AlignedEncoder, batch: SignalBatch, y_N: NDArray, group_N: NDArray | None
+    ) -> str:
         """Fit a logistic regression at each depth; the better one becomes its head's start."""
         net.eval()
         with torch.no_grad():
@@ -201,7 +205,7 @@ class FineTune:
                 head.calibrate(whole)
                 pooled.append(head.pool(whole).numpy())
         # The head that knows less starts at zero: it would only add noise to the other.
-        probes = [WideLogistic().fit(f, y_N) for f in pooled]
+        probes = [WideLogistic().fit(f, y_N, group_N) for f in pooled]
         best = max((0, 1), key=lambda i: probes[i].score)
         for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
             weight_KF, bias_K = probe.weights() if i == best else (0.0 * head.out.weight, 0.0)

@@ -44,7 +44,7 @@ class FrozenProbe:
     normalise: Normalise
     candidates: tuple[Candidate, ...] = ()
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> FrozenProbe:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> FrozenProbe:
         """Fit every candidate and keep the one with the best inner score."""
         self.align = EuclideanAlignment().fit(x_NCT, self.channels)
         self.scores: dict[str, float] = {}
@@ -56,7 +56,7 @@ class FrozenProbe:
                 continue
             seen = self._read(x_NCT, tuple(dict.fromkeys(c.tap for c in mine)), aligned)
             for c in mine:
-                found = WideLogistic().fit(POOLS[c.pool](seen[c.tap]), y_N)
+                found = WideLogistic().fit(POOLS[c.pool](seen[c.tap]), y_N, group_N)
                 self.scores[str(c)] = found.score
                 if found.score > best:
                     best, self.best, self.probe = found.score, c, found
@@ -81,15 +81,14 @@ class AlignedMeans:
     """
 
     channels: Channels
-    seed: int = 0
 
-    def fit(self, x_NCT: NDArray, y_N: NDArray) -> AlignedMeans:
+    def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> AlignedMeans:
         self.align = EuclideanAlignment().fit(x_NCT, self.channels)
         means = {
             f"{n} windows": partial(window_means, n_windows=n, scale=True) for n in (8, 16, 32)
         }
-        self.decoder = FeatureLogistic(means, self.seed)
-        self.decoder.fit(self.align.transform(x_NCT), y_N)
+        self.decoder = FeatureLogistic(means)
+        self.decoder.fit(self.align.transform(x_NCT), y_N, group_N)
         self.choice = self.decoder.choice
         return self
 

@@ -91,6 +91,11 @@ def describe(result: dict[str, Any]) -> str:
         f"{train} training and {result['n_test']} test trials ({counts}) of "
         f"{result['seconds_per_trial']:g} s and {result['channels']} channels, {split}. Test "
         "trials were read once, after every route had been fitted."
+        + (
+            f" {result['left_out']} trials with other channels are left out."
+            if result["left_out"]
+            else ""
+        )
     )
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
-import numpy as np
-
 from brainfm.errors import ContractError
 from brainfm.hub import BrainModel, load_model
 from brainfm.signals.preprocess import Normalise
@@ -97,7 +95,7 @@ def _baseline(name: str, sfreq: float, seed: int, train: Trials) -> Any:
 
 
 def _aligned_means(seed: int, train: Trials) -> AlignedMeans:
-    return AlignedMeans(train.channels, seed)
+    return AlignedMeans(train.channels)
 
 
 def _frozen(model_dir: str, fresh: bool, recipe: Recipe, seed: int, train: Trials) -> FrozenProbe:
@@ -161,7 +159,7 @@ def fit_one(route: Route, seed: int, train: Trials) -> Fitted:
     """One decoder on one training set."""
     started = time.perf_counter()
     decoder = route.make(seed, train)
-    decoder.fit(train.x_NCT, np.asarray(train.y_N))
+    decoder.fit(train.x_NCT, train.y_N, train.group_N)
     return Fitted(decoder, time.perf_counter() - started)
 
 

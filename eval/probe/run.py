@@ -84,6 +84,7 @@ def probe_dataset(
         "folds": [fold.name for fold in folds],
         "n_train": [len(fold.train) for fold in folds],
         "n_test": len(y_N),
+        "left_out": folds[0].left_out,
         "test_counts": np.bincount(y_N, minlength=len(classes)),
         "channels": len(tests[0].channels),
         "seconds_per_trial": tests[0].x_NCT.shape[2] / tests[0].sfreq,
@@ -140,15 +141,23 @@ def best_row(rows: list[dict[str, Any]], sort: str) -> dict[str, Any] | None:
     return max(mine, key=lambda r: r[METRIC]["mean"], default=None)
 
 
-def table_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows for `eval.tables`, the best model route and the best baseline marked."""
+def table_rows(result: dict[str, Any], brief: bool = False) -> list[dict[str, Any]]:
+    """Rows for `eval.tables`, the best model route and the best baseline marked.
+
+    Parameters
+    ----------
+    brief : intervals only for the metric that ranks, as terminals are narrow
+    """
     rows = result["rows"]
     best = [r["route"] for s in ("model", "baseline") if (r := best_row(rows, s))]
     return [
         {
             "route": r["route"],
             "sort": r["sort"],
-            **{m.replace("_", " "): r[m] for m in METRICS},
+            **{
+                m.replace("_", " "): r[m]["mean"] if brief and m != METRIC else r[m]
+                for m in METRICS
+            },
             "seeds": r["n_seeds"],
             "_class": "best" if r["route"] in best else r["sort"],
         }

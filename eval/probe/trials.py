@@ -5,6 +5,7 @@ Shapes: N trials, C channels, T samples. SI units.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,6 +134,8 @@ class Fold:
     train: Trials
     test: SealedTrials
     name: str = "official"
+    left_out: int = 0
+    """Trials of the data set with other channels than these."""
 
 
 def folds_of(store: Store, spec: ProbeSpec) -> Iterator[Fold]:
@@ -166,12 +169,11 @@ def folds_of(store: Store, spec: ProbeSpec) -> Iterator[Fold]:
         for start, n, label in events
         if n >= n_samples
     ]
-    layouts = {str(table["layout"].iat[row]) for _, _, row in pool}
-    if len(layouts) > 1:
-        raise DataError(
-            f"{spec.dataset}: its labelled recordings have {len(layouts)} channel layouts; "
-            "probe one at a time"
-        )
+    # A decoder needs one set of channels: the layout with most trials stays.
+    layout = table["layout"].to_numpy()
+    most = Counter(layout[row] for _, _, row in pool).most_common(1)[0][0]
+    left_out = sum(layout[row] != most for _, _, row in pool)
+    pool = [p for p in pool if layout[p[2]] == most]
     if spec.split == "official":
         split = table["split"].to_numpy()
         pairs = [("official", [p for p in pool if split[p[2]] == "test"])]
@@ -190,6 +192,7 @@ def folds_of(store: Store, spec: ProbeSpec) -> Iterator[Fold]:
             _read(store, *_columns(store, train), classes),
             SealedTrials(store, *_columns(store, test), classes),
             name,
+            left_out,
         )
 
 
