@@ -141,8 +141,11 @@ class Codebook(nn.Module):
     def initialise(self, x_NE: Tensor) -> None:
         """Place the codes by k-means on a sample of `x_NE` (of all processes' rows)."""
         share = max(1, self.config.kmeans_samples // world_size())
-        pick = torch.randperm(x_NE.shape[0])[:share].to(x_NE.device)
-        sample_NE = gather_rows(x_NE[pick])
+        have = x_NE.shape[0]
+        pick = torch.randperm(have)[:share]
+        if world_size() > 1 and have < share:  # ranks may hold batches of different sizes
+            pick = torch.randint(have, (share,))
+        sample_NE = gather_rows(x_NE[pick.to(x_NE.device)])
         centre_KE, count_K = kmeans(
             sample_NE, self.config.codebook_size, self.config.kmeans_iterations
         )

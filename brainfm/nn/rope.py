@@ -31,9 +31,12 @@ class Rotary(nn.Module):
         if mode not in MODES:
             raise ValueError(f"rope is '{mode}'; it must be one of {MODES}")
         self._mode = mode
-        freqs_E = 1.0 / base ** (torch.arange(0, dim, 2)[: dim // 2].float() / dim)
-        self.register_buffer("freqs_E", freqs_E, persistent=False)
-        self._grow(table_steps)
+        self.freqs_E = 1.0 / base ** (
+            torch.arange(0, dim, 2, device="cpu")[: dim // 2].float() / dim
+        )
+        # No buffers: `module.to(torch.bfloat16)` and DeepSpeed cast those, which drops the
+        # imaginary part (so did released checkpoints lose their sine).
+        self.table_WE = self._table(table_steps, torch.device("cpu"))
 
     @property
     def mode(self) -> str:
@@ -45,21 +48,20 @@ class Rotary(nn.Module):
         if mode not in MODES:
             raise ValueError(f"rope is '{mode}'; it must be one of {MODES}")
         self._mode = mode
-        self._grow(len(self.table_WE))
+        self.table_WE = self._table(len(self.table_WE), self.table_WE.device)
 
-    def _grow(self, n_steps: int) -> None:
-        steps = torch.arange(n_steps, device=self.freqs_E.device, dtype=torch.float32)
-        angle_WE = torch.outer(steps, self.freqs_E.float())
+    def _table(self, n_steps: int, device: torch.device) -> Tensor:
+        angle_WE = torch.outer(torch.arange(n_steps, device="cpu").float(), self.freqs_E)
         table_WE = torch.polar(torch.ones_like(angle_WE), angle_WE)
         if self.mode == "cosine":
             table_WE = torch.complex(table_WE.real, torch.zeros_like(angle_WE))
-        self.register_buffer("table_WE", table_WE, persistent=False)
+        return table_WE.to(device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rotate (..., W, D); computed in float32, returned in the dtype of `x`."""
         n_steps = x.shape[-2]
-        if n_steps > self.table_WE.shape[0]:
-            self._grow(n_steps)
+        if n_steps > self.table_WE.shape[0] or self.table_WE.device != x.device:
+            self.table_WE = self._table(max(n_steps, self.table_WE.shape[0]), x.device)
         table = self.table_WE[:n_steps]
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)

@@ -51,3 +51,12 @@ def test_mode_can_be_changed_and_a_wrong_one_is_named():
 
 def test_half_precision_comes_back_in_half_precision():
     assert Rotary(8)(torch.randn(3, 8).bfloat16()).dtype == torch.bfloat16
+
+
+def test_casting_a_module_keeps_the_sine_of_its_table():
+    rotary = Rotary(8)
+    x = torch.randn(3, 8)
+    expected = rotary(x)
+    for dtype in (torch.bfloat16, torch.float32):
+        rotary.to(dtype)
+    assert torch.equal(rotary(x), expected)
