@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 def collect_info() -> dict[str, Any]:
     """What `info` shows: versions of installed packages, device, model sizes."""
     from brainfm import __version__
-    from brainfm.models.presets import describe
+    from brainfm.models.sizes import describe
 
     versions = {"brainfm": __version__, "python": platform.python_version()}
     for package in SHOWN:
@@ -91,7 +91,8 @@ def _info(args: argparse.Namespace) -> int:
     write(f"  {', '.join(device['gpus']) or 'no NVIDIA driver seen: everything runs on the CPU'}\n")
     write("presets\n")
     for row in found["presets"]:
-        write(f"  {row['model']:<16}{row['preset']:<8}{row['parameters'] / 1e6:8.2f} M  {row['what']}\n")
+        size = f"{row['parameters'] / 1e6:8.2f} M"
+        write(f"  {row['model']:<16}{row['preset']:<10}{size}  {row['what']}\n")
     return 0
 
 

@@ -25,7 +25,8 @@ MAY = {
     "models": BASE | {"nn", "hub", "codecs"},
     "compat": BASE | {"nn", "hub", "codecs", "models"},
     "heads": BASE | {"nn", "hub"},
-    "tasks": BASE | {"nn", "hub", "codecs", "models", "heads", "training.optim"}
+    "tasks": BASE
+    | {"nn", "hub", "codecs", "models", "heads", "training.optim"}
     | {"training.schedule", "data"},
     "training": BASE | {"nn", "hub", "codecs", "models", "heads", "tasks", "data"},
     "api": BASE | {"signals", "data", "hub", "codecs", "models"},

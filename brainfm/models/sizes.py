@@ -1,0 +1,30 @@
+"""What every preset weighs, as data, so that `python -m brainfm info` need not build a model.
+
+A test builds each preset and compares.
+"""
+
+from typing import Any
+
+PARAMETERS: dict[tuple[str, str], int] = {
+    ("BrainTokenizer", "published"): 5_051_618,
+    ("BrainTokenizer", "demo"): 1_285_234,
+    ("BrainOmni", "tiny"): 13_476_322,
+    ("BrainOmni", "base"): 37_758_946,
+    ("BrainOmni", "demo"): 2_408_946,
+}
+"""Trainable parameters; codebooks are buffers and do not count. BrainOmni with its tokenizer."""
+
+NOTES = {
+    "published": "arXiv 2505.18185; 2 s windows at 256 Hz, 2304 bit/s",
+    "tiny": "arXiv 2505.18185; published tokenizer, 12 blocks of width 256",
+    "base": "arXiv 2505.18185; published tokenizer, 12 blocks of width 512",
+    "demo": "trains in minutes on two CPU cores",
+}
+
+
+def describe() -> list[dict[str, Any]]:
+    """Rows for `info`: model, preset, parameters, what it is."""
+    return [
+        {"model": model, "preset": preset, "parameters": n, "what": NOTES[preset]}
+        for (model, preset), n in PARAMETERS.items()
+    ]

@@ -1,0 +1,89 @@
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from brainfm.errors import ContractError
+from brainfm.types import Channels
+from eval.demo import main, read_config, run_stage
+from eval.pictures import loss_curves, sensor_map
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def console():
+    from rich.console import Console
+
+    return Console(file=open("/dev/null", "w"))
+
+
+def test_every_stage_names_a_command_and_files_that_exist():
+    stages = read_config(ROOT / "configs" / "demo.yaml")["stages"]
+    assert list(stages) == ["prepare", "codec", "encoder", "probe"]
+    for command in stages.values():
+        words = shlex.split(command)
+        assert words[0] == "python"
+        module = words[2].replace(".", "/") if words[1] == "-m" else words[1]
+        assert (ROOT / module).exists() or (ROOT / f"{module}.py").exists()
+        for word in words:
+            if word.startswith("configs/"):
+                assert (ROOT / word).exists()
+
+
+def test_pretraining_never_reads_the_test_split():
+    for name in ("codec", "encoder"):
+        words = shlex.split(read_config(ROOT / "configs" / "demo.yaml")["stages"][name])
+        run = yaml.safe_load((ROOT / words[words.index("--config") + 1]).read_text())
+        assert "test" not in str(run["data"])
+
+
+def test_a_config_with_a_wrong_key_is_refused_by_name(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text("datasets: []\nstagess: {}\n")
+    with pytest.raises(ContractError, match="stages"):
+        read_config(path)
+
+
+def test_a_failing_stage_stops_the_demonstration_and_is_named(tmp_path, capfd):
+    path = tmp_path / "demo.yaml"
+    stages = {"first": "python -c 'raise SystemExit(3)'", "second": "python -c 'print(99)'"}
+    path.write_text(yaml.safe_dump({"datasets": [], "stages": stages}))
+    assert main(["--config", str(path), "--runs", str(tmp_path)]) == 3
+    out = capfd.readouterr()
+    assert "stage 'first'" in out.err
+    assert "99" not in out.out.replace("print(99)", "")
+
+
+def test_a_stage_is_timed_and_keeps_its_exit_code(console):
+    code, seconds = run_stage("python -c 'raise SystemExit(5)'", console)
+    assert code == 5
+    assert seconds >= 0
+
+
+def channels(pos):
+    n = len(pos)
+    return Channels(
+        tuple(f"c{i}" for i in range(n)), np.zeros(n), pos, np.zeros((n, 3)), ("V",) * n, "head"
+    )
+
+
+def test_a_sensor_map_shows_known_positions_and_says_when_there_are_none():
+    known = channels(np.array([[0.0, 0.08, 0.0], [0.05, 0.0, 0.1]]))
+    unknown = channels(np.full((2, 3), np.nan))
+    fig = sensor_map({"known": known, "unknown": unknown})
+    drawn, empty = fig.axes
+    points = np.concatenate([c.get_offsets() for c in drawn.collections if len(c.get_offsets())])
+    assert [0.0, 0.08] in np.round(points, 6).tolist()
+    assert "no positions" in empty.texts[0].get_text()
+
+
+def test_curves_show_training_and_validation():
+    train = pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]})
+    val = pd.DataFrame({"step": [2], "val/loss": [2.5], "val/extra": [1.0]})
+    fig = loss_curves(train, val, {"loss": ["loss", "extra"]}, smooth=1)
+    lines = {line.get_label(): line.get_ydata().tolist() for line in fig.axes[0].lines}
+    assert lines == {"loss": [3, 2, 1], "loss, validation": [2.5], "extra, validation": [1.0]}
