@@ -97,7 +97,7 @@ class Channels:
         unknown_kind = set(self.kind.tolist()) - set(int(k) for k in Kind)
         if unknown_kind:
             raise ValueError(f"unknown channel kind {sorted(unknown_kind)}; known: {list(Kind)}")
-        known = np.isfinite(self.pos_m).all(1)
+        known = np.asarray(np.isfinite(self.pos_m).all(1))
         far = known & (np.linalg.norm(np.where(known[:, None], self.pos_m, 0), axis=1) > 1.0)
         if far.any():
             i = int(np.flatnonzero(far)[0])
@@ -286,11 +286,14 @@ class SignalBatch:
 
     def to(self, device: Any, non_blocking: bool = False) -> SignalBatch:
         """Copy of the batch with every tensor on `device`; Lightning calls this."""
-        moved = {n: v.to(device, non_blocking=non_blocking) for n, v in self._tensors()}
+        moved: dict[str, Any] = {
+            n: v.to(device, non_blocking=non_blocking) for n, v in self._tensors()
+        }
         return replace(self, **moved)
 
     def pin_memory(self) -> SignalBatch:
-        return replace(self, **{n: v.pin_memory() for n, v in self._tensors()})
+        pinned: dict[str, Any] = {n: v.pin_memory() for n, v in self._tensors()}
+        return replace(self, **pinned)
 
     def __len__(self) -> int:
         return int(self.x_BCWP.shape[0])
