@@ -100,10 +100,12 @@ def test_files_can_be_read_top_to_bottom(path: Path):
 def test_no_load_is_lenient_and_no_error_is_swallowed():
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.keyword) and node.arg == "strict":
-                assert getattr(node.value, "value", True) is not False or "zip" in ast.dump(
-                    node.value
-                ), f"{path}: strict=False"
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") != "zip":
+                for keyword in node.keywords:
+                    lenient = (
+                        keyword.arg == "strict" and getattr(keyword.value, "value", 1) is False
+                    )
+                    assert not lenient, f"{path}:{node.lineno}: strict=False"
             if isinstance(node, ast.ExceptHandler):
                 only_pass = len(node.body) == 1 and isinstance(node.body[0], ast.Pass)
                 assert not only_pass, f"{path}:{node.lineno}: except with pass"
