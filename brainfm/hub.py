@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from brainfm import __version__
 from brainfm.errors import ContractError
 from brainfm.signals.preprocess import Preprocess
 
@@ -110,7 +109,7 @@ class BrainModel(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{type(self).__module__}.{type(self).__qualname__}"
-        content = {"class": name, "brainfm": __version__, "config": asdict(self.config)}
+        content = {"class": name, "brainfm": _version(), "config": asdict(self.config)}
         (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
         state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
         save_file(state, str(folder / WEIGHTS), metadata={"format": "pt"})
@@ -150,7 +149,7 @@ class BrainModel(nn.Module):
         return (
             "---\nlibrary_name: brainfm\ntags: [eeg, meg, neuroscience]\n---\n\n"
             f"# {type(self).__name__}\n\n{text or ''}\n\n"
-            f"{self.n_parameters:,} parameters, brainfm {__version__}. Load with\n\n"
+            f"{self.n_parameters:,} parameters, brainfm {_version()}. Load with\n\n"
             "```python\nimport brainfm\nmodel = brainfm.load_model('this/folder')\n```\n\n"
             f"Signals: {p.recipe.sfreq:g} Hz, {p.recipe.highpass_hz} to {p.recipe.lowpass_hz} Hz, "
             f"notch {p.recipe.notch}; windows: reference {p.normalise.reference}, scale "
@@ -163,6 +162,10 @@ class BrainModel(nn.Module):
 def load_model(folder: str | Path) -> BrainModel:
     """Load the model in `folder`, whatever brainfm class it is; see `from_pretrained`."""
     return _class_of(_read_config(Path(folder)), Path(folder)).from_pretrained(folder)
+
+
+def _version() -> str:
+    return str(import_module("brainfm").__version__)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -192,7 +195,7 @@ def _class_of(content: dict[str, Any], folder: Path) -> type[BrainModel]:
         cls = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as e:
         raise ContractError(
-            f"{where}: class '{name}' does not exist in brainfm {__version__}; "
+            f"{where}: class '{name}' does not exist in brainfm {_version()}; "
             f"the folder was written by version {content.get('brainfm', 'unknown')}"
         ) from e
     if not (isinstance(cls, type) and issubclass(cls, BrainModel)):

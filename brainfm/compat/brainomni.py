@@ -184,6 +184,8 @@ def config_from_released(
     try:
         tokenizer = BrainTokenizerConfig(
             **{ours: flat[k] for k, ours in TOKENIZER_KEYS.items() if k in flat},
+            position="published",
+            linear_path=False,
             n_kinds=3 if kinds is None else len(kinds),
             dead_count=2.0,
             init_at_eval=True,
@@ -238,7 +240,20 @@ def from_released(
 
 
 def to_released(model: BrainOmni | BrainTokenizer) -> dict[str, Tensor]:
-    """State dict of `model` in the released layout; `from_released` reads it back."""
+    """State dict of `model` in the released layout; `from_released` reads it back.
+
+    Raises
+    ------
+    ContractError
+        If the model has parts that the published program does not know.
+    """
+    tokenizer = model.config.tokenizer if isinstance(model, BrainOmni) else model.config
+    if tokenizer.linear_path or tokenizer.position != "published":
+        raise ContractError(
+            f"the released layout knows neither linear_path (here {tokenizer.linear_path}) nor "
+            f"position '{tokenizer.position}'; use save_pretrained, or train with "
+            "linear_path=False and position='published'"
+        )
     names = released_keys(model)
     state = {names[k]: v.detach().cpu().clone() for k, v in model.state_dict().items()}
     return state | _rotary_state(model)

@@ -177,3 +177,40 @@ def test_half_precision_is_finite():
 
 def test_published_bit_rate():
     assert BrainTokenizer().bits_per_second(256.0) == 2304
+
+
+def test_linear_path_carries_the_signal_and_is_off_as_published():
+    assert not BrainTokenizer(BrainTokenizerConfig(preset="published")).config.linear_path
+    torch.manual_seed(0)
+    model = BrainTokenizer(BrainTokenizerConfig(preset="test", linear_path=True))
+    x = torch.randn(1, 2, 1, 64)
+    with_path = model.encode_sensors(x)
+    model.patch_in.weight.data.zero_()
+    torch.testing.assert_close(
+        model.encode_sensors(x)[0, 0, 0], model.encoder(x[:, 0]).transpose(1, 2)[0]
+    )
+    assert not torch.allclose(with_path, model.encode_sensors(x))
+
+
+def test_linear_path_learns_in_both_directions():
+    torch.manual_seed(0)
+    model = BrainTokenizer(BrainTokenizerConfig(preset="test", linear_path=True)).train()
+    f = model.training_forward(make_batch())
+    codec_losses(f.rec_BCNP, f.target_BCNP, f.commit, f.valid_BC)["loss"].backward()
+    assert model.patch_in.weight.grad.abs().sum() > 0
+    assert model.patch_out.weight.grad.abs().sum() > 0
+
+
+def test_units_do_not_matter_to_the_target(codec):
+    batch = make_batch()
+    perm, noise = torch.arange(6), torch.zeros(2, 5, 2, 64)
+    target = codec.training_forward(batch, perm_C=perm, noise_BCNP=noise).target_BCNP
+    batch.x_BCWP = batch.x_BCWP * 50
+    again = codec.training_forward(batch, perm_C=perm, noise_BCNP=noise).target_BCNP
+    torch.testing.assert_close(target, again, rtol=1e-3, atol=1e-4)
+
+
+def test_sensors_without_position_are_read(codec):
+    batch = make_batch()
+    batch.pos_BC3[:, 2] = torch.nan
+    assert torch.isfinite(codec.reconstruct(batch)).all()

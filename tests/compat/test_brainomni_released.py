@@ -9,7 +9,9 @@ from model_batches import make_batch
 
 from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
 from brainfm.compat.brainomni import (
+    ENCODER_KEYS,
     PREPROCESS,
+    TOKENIZER_KEYS,
     from_released,
     load_released,
     to_released,
@@ -171,3 +173,25 @@ def test_a_damaged_configuration_is_named(tmp_path):
     (tmp_path / "model_cfg.json").write_text("{")
     with pytest.raises(ContractError, match="model_cfg.json: not valid JSON"):
         load_released(tmp_path / "BrainOmni.pt")
+
+
+@pytest.mark.parametrize("part", [{"linear_path": True}, {"position": "metric"}])
+def test_parts_nobody_published_cannot_be_exported(part):
+    model = BrainTokenizer(BrainTokenizerConfig(preset="test", **part))
+    with pytest.raises(ContractError, match="released layout knows neither"):
+        to_released(model)
+
+
+def test_settings_without_meaning_are_ignored_with_a_word(released, caplog):
+    _, state, cfg = released
+    from_released(state, cfg | {"num_workers": 8})
+    assert "num_workers" in caplog.text
+
+
+def test_nested_and_flat_configurations_say_the_same(released):
+    model, state, cfg = released
+    nested = {
+        "tok": {k: v for k, v in cfg.items() if k in TOKENIZER_KEYS},
+        "lm": {k: v for k, v in cfg.items() if k in ENCODER_KEYS},
+    }
+    assert from_released(state, nested).config == from_released(state, cfg).config
