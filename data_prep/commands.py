@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from argparse import Namespace
 from collections import Counter
@@ -145,7 +146,8 @@ def report_command(args: Namespace) -> Result:
 
 
 def _datasets(args: Namespace) -> list[DataSet]:
-    chosen = [get_dataset(n) for n in dict.fromkeys(args.dataset)]
+    # Copies: the choice of subjects belongs to this command.
+    chosen = [copy.copy(get_dataset(n)) for n in dict.fromkeys(args.dataset)]
     if args.subjects:
         for dataset in chosen:
             if hasattr(dataset, "subjects"):

@@ -83,17 +83,19 @@ def load_user_job(job: Job, recipe: Recipe) -> Recording:
     if o["bids"] and bids_identity(path) is not None:
         return load_bids(path, root, recipe, montage=montage, duplicates=o["duplicates"], **common)
     subject = subject_of(relative, o["subject"])
+    common |= {"montage": montage, "subject": subject}
     if path.name.lower().endswith(ARRAY_SUFFIXES):
-        return load_array(path, recipe, unit=o["unit"], montage=montage, subject=subject, **common)
-    return load_continuous(
-        path,
-        recipe,
-        unit=o["unit"],
-        duplicates=o["duplicates"],
-        montage=montage,
-        subject=subject,
-        **common,
-    )
+        recording = load_array(path, recipe, unit=o["unit"], **common)
+    else:
+        recording = load_continuous(
+            path, recipe, unit=o["unit"], duplicates=o["duplicates"], **common
+        )
+    if not o["subject"] and "/" not in relative and "sub-" not in relative:
+        recording.notes.append(
+            "nobody says who was recorded: the file is taken for a person of its own, and splits "
+            "keep files apart, not people; name people by --subject"
+        )
+    return recording
 
 
 def subject_of(relative: str, pattern: str | None = None) -> str:

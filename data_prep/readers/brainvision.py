@@ -19,7 +19,7 @@ def check_brainvision(path: Path) -> None:
         If the data file is missing, empty, or no whole number of scans long.
     """
     text = path.read_bytes().decode("utf-8", errors="replace").lstrip("\ufeff")
-    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    parser = configparser.ConfigParser(interpolation=None, allow_no_value=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         # The first line is a title, and [Comment] holds free text.

@@ -56,6 +56,13 @@ def test_who_was_recorded_is_read_off_the_path(path, pattern, who):
     assert subject_of(path, pattern) == who
 
 
+def test_files_that_name_nobody_say_so(tmp_path):
+    write_edf(tmp_path / "night1.edf")
+    assert any("nobody says who" in n for n in load_all(tmp_path)["night1.edf"].notes)
+    named = load_all(tmp_path, subject=r"(night)\d")["night1.edf"]
+    assert named.subject == "night" and not any("nobody says" in n for n in named.notes)
+
+
 def test_a_pattern_that_does_not_match_is_refused():
     with pytest.raises(DataError, match="does not match it with a group"):
         subject_of("a.edf", r"chb(\d+)")
