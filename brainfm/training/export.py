@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from brainfm.errors import ContractError
-from brainfm.hub import BrainModel
+from brainfm.hub import BrainModel, load_strict
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,7 @@ def export_checkpoint(model: BrainModel, checkpoint: str | Path, folder: str | P
         raise ContractError(
             f"{path}: no weights named '{PREFIX}...' in it; is it of a brainfm run?"
         )
-    try:
-        model.load_state_dict(mine, strict=True)
-    except RuntimeError as e:
-        first = str(e).splitlines()[1].strip() if "\n" in str(e) else str(e)
-        raise ContractError(
-            f"{path}: does not fit {type(model).__name__}: {first}; give the configuration with "
-            "which it was trained"
-        ) from e
+    load_strict(model, mine, str(path))
     model.save_pretrained(folder)
 
 
