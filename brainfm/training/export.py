@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from brainfm.errors import ContractError
-from brainfm.hub import BrainModel, load_strict
+from brainfm.hub import BrainModel, require_same_keys
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def export_checkpoint(model: BrainModel, checkpoint: str | Path, folder: str | P
         raise ContractError(
             f"{path}: no weights named '{PREFIX}...' in it; is it of a brainfm run?"
         )
-    load_strict(model, mine, str(path))
+    require_same_keys(model.state_dict(), mine, type(model).__name__, str(path))
+    model.load_state_dict(mine)
     model.save_pretrained(folder)
 
 
