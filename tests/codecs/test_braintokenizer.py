@@ -148,7 +148,7 @@ def test_invalid_channels_do_not_reach_the_gradient():
 
 def test_steps_lower_the_loss():
     torch.manual_seed(0)
-    model = BrainTokenizer(BrainTokenizerConfig(preset="test")).train()
+    model = BrainTokenizer(BrainTokenizerConfig(preset="test", linear_path=True)).train()
     wave = torch.sin(torch.arange(64) * 0.3) * torch.linspace(0.5, 2, 4)[:, None]
     batch = make_batch(4, 4, 64)
     batch.x_BCWP = wave[None, :, None].expand(4, 4, 1, 64).contiguous()
@@ -161,7 +161,7 @@ def test_steps_lower_the_loss():
         loss.backward()
         optimiser.step()
         history.append(loss.item())
-    assert history[-1] < 0.8 * history[0]
+    assert history[-1] < 0.75 * history[0]
 
 
 def test_half_precision_is_finite():
