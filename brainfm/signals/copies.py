@@ -21,7 +21,12 @@ class CopyConfig:
     """Correlation of a copy: at most 1.4 % of the amplitude differs."""
     whitened: float = 0.999
     """Correlation that first differences must have too: a shared slow drift has no such."""
-    periodic: float = 0.99
+    lagged: float = 0.999
+    """The same at any other lag: nothing in a head repeats a signal there, so copies through
+    another converter, with its noise, count too."""
+    lagged_whitened: float = 0.99
+    """For first differences at any other lag."""
+    periodic: float = 0.98
     """A lag at which a channel resembles itself this much proves nothing (line noise, drift)."""
     max_lag: int = 256
     """Samples; a wrong stride shifts by the number of channels."""
@@ -69,7 +74,7 @@ def find_copies(
 
     Returns
     -------
-    list of Copy, at most one a pair, the exact lag of smallest size
+    list of Copy, at most one a pair
     """
     config = config or CopyConfig()
     n_T, n_C = x_TC.shape
@@ -170,6 +175,7 @@ class _Stack:
         self.length = length
         lags = np.arange(self.n_lag)
         self.overlap = length - lags
+        self.thresholds = np.where(lags > 0, config.lagged, config.threshold)
         cum = np.concatenate([np.zeros((*self.x.shape[:2], 1)), np.cumsum(self.x, -1)], -1)
         cum2 = np.concatenate([np.zeros((*self.x.shape[:2], 1)), np.cumsum(self.x**2, -1)], -1)
         # Leading: x[t + lag], t from 0; trailing: x[t] up to length - lag.
@@ -191,7 +197,7 @@ class _Stack:
 
     def candidates(self) -> list[tuple[int, int]]:
         """Ordered pairs (i, j), i leading, that come near the threshold at some lag."""
-        loose = 1 - 3 * (1 - self.config.threshold)
+        loose = 1 - 3 * (1 - self.thresholds)
         rows = np.flatnonzero(self.alive)
         out: list[tuple[int, int]] = []
         for i in rows:
@@ -204,10 +210,12 @@ class _Stack:
         """Decide on one ordered pair with all stretches; lag 0 is judged once, for i < j."""
         config = self.config
         r_SL = np.abs(self.correlation(i, np.array([j]))[:, 0])
-        match_SL = r_SL > config.threshold
+        match_SL = r_SL > self.thresholds
         evidence = match_SL.sum(0) * self.overlap
         enough = (match_SL.mean(0) >= config.share) & (evidence >= config.min_evidence)
-        lags = np.flatnonzero(enough).tolist()
+        # The lag at which they are most alike, not the first that will do.
+        best = np.argsort(-np.where(enough, np.median(r_SL, axis=0), -1.0), kind="stable")
+        lags = [int(lag) for lag in best[: int(enough.sum())]]
         own_SL = np.abs(self.correlation(i, np.array([i]))[:, 0]) if lags else r_SL
         for lag in lags:
             rows = np.flatnonzero(match_SL[:, lag])
@@ -216,7 +224,8 @@ class _Stack:
             if lag > 0 and np.median(own_SL[rows, lag]) > config.periodic:
                 continue
             a, b = self._overlapping(i, j, lag, rows)
-            if abs(_corr(np.diff(a, axis=-1), np.diff(b, axis=-1))) < config.whitened:
+            least = config.lagged_whitened if lag else config.whitened
+            if abs(_corr(np.diff(a, axis=-1), np.diff(b, axis=-1))) < least:
                 continue
             if lag == 0 and not self._beyond_common_mode(i, j, rows):
                 continue

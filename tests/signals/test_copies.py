@@ -124,3 +124,18 @@ def test_a_copy_in_half_of_the_recording_is_found():
     x_TC = eeg(12_000, 4)
     x_TC[5980:-20, 3] = x_TC[6000:, 1]
     assert [(f.original, f.copy, f.lag) for f in find_copies(x_TC)] == [(1, 3, 20)]
+
+
+def test_a_shifted_copy_with_noise_on_it_is_found():
+    x_TC = eeg(6000, 4)
+    noise = 2e-7 * np.random.default_rng(9).standard_normal(6000)
+    x_TC = np.column_stack([x_TC, np.roll(x_TC[:, 0], -25) + noise])[:5900]
+    assert [(f.original, f.copy, f.lag) for f in find_copies(x_TC)] == [(0, 4, 25)]
+
+
+def test_a_travelling_wave_is_no_copy():
+    # Seen by five electrodes ten samples apart, each with a tenth of activity of its own.
+    wave = pink(6100, 1, 7)[:, 0]
+    own = pink(6000, 5, 8)
+    x_TC = np.column_stack([wave[10 * k : 10 * k + 6000] for k in range(5)]) + 0.1 * own
+    assert find_copies(x_TC) == []
