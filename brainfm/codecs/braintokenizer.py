@@ -339,14 +339,15 @@ class BrainTokenizer(Codec):
         c, device = x_BCNP.shape[1], x_BCNP.device
         # Invalid channels may hold NaN, whose gradient a mask at the loss would not stop.
         x_BCNP = torch.where(valid_BC[:, :, None, None], x_BCNP, 0.0)
+        where = generator.device if generator is not None else torch.device("cpu")
         if perm_C is None:
-            where = generator.device if generator is not None else "cpu"
             perm_C = torch.randperm(c, generator=generator, device=where).to(device)
         x, sensor, valid = x_BCNP[:, perm_C], sensor_BCD[:, perm_C], valid_BC[:, perm_C]
         n_hidden = min(max(1, int(self.config.drop_share * c)), c - 1)
         seen = x[:, n_hidden:]
         if noise_BCNP is None:
-            noise_BCNP = torch.randn(seen.shape, generator=generator, device=device)
+            where = device if generator is None else where
+            noise_BCNP = torch.randn(seen.shape, generator=generator, device=where).to(device)
         z = self.encode_windows(
             seen + self.config.noise * noise_BCNP, sensor[:, n_hidden:], valid[:, n_hidden:]
         )
