@@ -168,23 +168,15 @@ def encode_file(
     Raises
     ------
     DataError
-        If the file is missing or MNE cannot read it; see `encode` for the rest.
+        If the file is missing, damaged, or not what its name says; see `encode` for the rest.
     """
-    import mne
+    from brainfm.signals.files.raw import read_raw
 
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; check the name")
     model = _model(checkpoint, model)
-    try:
-        raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
-    # MNE's readers raise whatever the first damaged field leads to.
-    except Exception as e:
-        raise DataError(
-            f"{path}: MNE cannot read it ({type(e).__name__}: {e}); check that the file is whole "
-            "and its name ends in what it is"
-        ) from e
-    return encode(raw, model=model, window_s=window_s, line_freq=line_freq, source=str(path))
+    raw, notes = read_raw(path)
+    encoded = encode(raw, model=model, window_s=window_s, line_freq=line_freq, source=str(path))
+    encoded.notes[:0] = notes
+    return encoded
 
 
 def _model(checkpoint: str | Path | None, model: Any) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from brainfm.signals.files.raw import read_raw
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.recording import recording_from_raw
 from brainfm.types import Recording
-from data_prep.readers.raw import read_raw
 
 
 def load_continuous(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainfm.errors import DataError
+from brainfm.signals.files.raw import SUFFIXES, family_of
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Recording
 from data_prep.continuous import load_continuous
 from data_prep.dataset import Job
 from data_prep.readers.arrays import ARRAY_SUFFIXES, load_array
 from data_prep.readers.bids import bids_identity, is_bids_root, load_bids
-from data_prep.readers.raw import SUFFIXES, family_of
 
 MAX_FILES = 1_000_000
 

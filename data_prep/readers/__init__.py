@@ -1,1 +1,1 @@
-"""Readers of recordings, one small module a family; `read_raw` in `raw.py` picks one."""
+"""Readers that are not one file: BIDS roots, arrays, trial sets. Files: `brainfm.signals.files`."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from brainfm.errors import DataError
+from brainfm.signals.files.edf import VOLTS
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.recording import recording_from_raw
 from brainfm.types import Recording
-from data_prep.readers.edf import VOLTS
 
 ARRAY_SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from brainfm.errors import DataError
+from brainfm.signals.files.raw import read_raw
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.recording import recording_from_raw
 from brainfm.types import Recording
-from data_prep.readers.raw import read_raw
 
 NAME = re.compile(
     r"^(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)_(?P<suffix>eeg|meg|ieeg)"

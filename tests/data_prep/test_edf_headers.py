@@ -5,10 +5,10 @@ import pytest
 from prep_helpers import NAMES, edf_field, make_raw, pink, write_edf
 
 from brainfm.errors import DataError
+from brainfm.signals.files.edf import check_edf
+from brainfm.signals.files.raw import read_raw
 from brainfm.signals.preprocess import Recipe
 from data_prep.continuous import load_continuous
-from data_prep.readers.edf import check_edf
-from data_prep.readers.raw import read_raw
 
 
 def by_hand(

@@ -6,8 +6,8 @@ import pytest
 from prep_helpers import fif_tags, make_raw, write_fif
 
 from brainfm.errors import DataError
-from data_prep.readers.fif import check_fif
-from data_prep.readers.raw import odd_calibrations, read_raw
+from brainfm.signals.files.fif import check_fif
+from brainfm.signals.files.raw import odd_calibrations, read_raw
 
 
 def check(tmp_path, content):

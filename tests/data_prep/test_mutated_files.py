@@ -24,12 +24,12 @@ import pytest
 from prep_helpers import fif_tags
 
 from brainfm.errors import DataError
+from brainfm.signals.files.raw import read_raw
 from brainfm.signals.positions import standard_positions
 from brainfm.signals.preprocess import Recipe
 from data_prep.continuous import load_continuous
 from data_prep.dataset import Job
 from data_prep.prepare import prepare_one
-from data_prep.readers.raw import read_raw
 
 N_EACH = 300
 RECIPE = Recipe()

@@ -15,10 +15,10 @@ from prep_helpers import (
 )
 
 from brainfm.errors import DataError
+from brainfm.signals.files.raw import FAMILIES, read_raw
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Kind
 from data_prep.continuous import load_continuous
-from data_prep.readers.raw import FAMILIES, read_raw
 
 WRITERS = {
     "made.edf": write_edf,

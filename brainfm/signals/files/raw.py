@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from brainfm.errors import DataError
-from data_prep.readers.brainvision import check_brainvision
-from data_prep.readers.edf import VOLTS, EdfHeader, check_edf
-from data_prep.readers.fif import check_fif
+from brainfm.signals.files.brainvision import check_brainvision
+from brainfm.signals.files.edf import VOLTS, EdfHeader, check_edf
+from brainfm.signals.files.fif import check_fif
 
 SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("EDF", lambda b: b[:8] == b"0       "),

@@ -17,7 +17,14 @@ ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 VOLTS = {"uv": 1e-6, "µv": 1e-6, "μv": 1e-6, "mv": 1e-3, "v": 1.0, "nv": 1e-9}
 """Physical dimensions that MNE turns into volts, in lower case."""
 
-FIELDS = ((16, "label"), (80, "transducer"), (8, "unit"), (8, "pmin"), (8, "pmax"), (8, "dmin"))
+FIELDS: tuple[tuple[int, str], ...] = (
+    (16, "label"),
+    (80, "transducer"),
+    (8, "unit"),
+    (8, "pmin"),
+    (8, "pmax"),
+    (8, "dmin"),
+)
 FIELDS += ((8, "dmax"), (80, "prefilter"), (8, "samples"), (32, "reserved"))
 """Bytes of each per-signal field, in file order (Kemp et al. 1992; EDF+ 2003)."""
 
@@ -62,8 +69,8 @@ def check_edf(path: Path) -> EdfHeader:
         if len(fixed) < 256:
             raise DataError(f"{path}: {size} bytes are no EDF header; fetch or export it again")
         width = 3 if fixed[0] == 0xFF else 2
-        n_signals = _number(path, fixed[252:256], "number of signals", int)
-        header_bytes = _number(path, fixed[184:192], "header size", int)
+        n_signals = _whole(path, fixed[252:256], "number of signals")
+        header_bytes = _whole(path, fixed[184:192], "header size")
         if not 1 <= n_signals <= 4096 or header_bytes != 256 * (n_signals + 1):
             raise DataError(
                 f"{path}: {n_signals} signals need a header of {256 * (n_signals + 1)} bytes, it "
@@ -75,9 +82,9 @@ def check_edf(path: Path) -> EdfHeader:
     cols = _columns(table, n_signals)
     label = [_text(path, b, f"label {i + 1}") for i, b in enumerate(cols["label"])]
     unit = [b.decode("latin-1").strip() for b in cols["unit"]]
-    samples = [_number(path, b, f"samples of '{label[i]}'", int) for i, b in _each(cols["samples"])]
-    record_s = _number(path, fixed[244:252], "record duration", float)
-    n_records = _number(path, fixed[236:244], "number of records", int)
+    samples = [_whole(path, b, f"samples of '{label[i]}'") for i, b in _each(cols["samples"])]
+    record_s = _number(path, fixed[244:252], "record duration")
+    n_records = _whole(path, fixed[236:244], "number of records")
     notes: list[str] = []
 
     if not 0 < record_s <= 86_400 and set(label) - set(ANNOTATIONS):
@@ -127,19 +134,19 @@ def _each(values: list[bytes]) -> list[tuple[int, bytes]]:
     return list(enumerate(values))
 
 
-def _number(path: Path, raw: bytes, what: str, kind: type) -> int | float:
+def _number(path: Path, raw: bytes, what: str) -> float:
     text = raw.decode("latin-1").strip().strip("\0")
     # float() takes "nan", "1_0" and "1e9"; a header field is plain decimal.
     if not re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?|[+-]?\.\d+", text):
         raise DataError(f"{path}: {what} is {text!r}, not a number; the header is damaged")
-    value = float(text)
-    if kind is int:
-        if value != int(value):
-            raise DataError(
-                f"{path}: {what} is {text!r}, not a whole number; the header is damaged"
-            )
-        return int(value)
-    return value
+    return float(text)
+
+
+def _whole(path: Path, raw: bytes, what: str) -> int:
+    value = _number(path, raw, what)
+    if value != int(value):
+        raise DataError(f"{path}: {what} is {value:g}, not a whole number; the header is damaged")
+    return int(value)
 
 
 def _text(path: Path, raw: bytes, what: str) -> str:
@@ -161,10 +168,8 @@ def _ranges(
     for i, name in enumerate(label):
         if name in ANNOTATIONS:
             continue
-        pmin, pmax = (
-            _number(path, cols[k][i], f"{k} of '{name}'", float) for k in ("pmin", "pmax")
-        )
-        dmin, dmax = (_number(path, cols[k][i], f"{k} of '{name}'", int) for k in ("dmin", "dmax"))
+        pmin, pmax = (_number(path, cols[k][i], f"{k} of '{name}'") for k in ("pmin", "pmax"))
+        dmin, dmax = (_whole(path, cols[k][i], f"{k} of '{name}'") for k in ("dmin", "dmax"))
         limit = 1 << (8 * width - 1)
         if not -limit <= dmin < dmax <= limit - 1 or pmin == pmax:
             raise DataError(
@@ -190,7 +195,7 @@ def _ranges(
 def _time_stamps(
     path: Path,
     label: list[str],
-    samples: list[int | float],
+    samples: list[int],
     n_records: int,
     record_s: float,
     header_bytes: int,
