@@ -69,7 +69,7 @@ WRONG = [
     ("preset: demo", "pre: demo", "model.codec.config.pre"),
     ("lr: 1.0e-3", "lr: 10", "lr is 10"),
     ("warmup_steps: 40", "warmup_steps: 4000", "warmup_steps is 4000"),
-    ("save_every: 100", "save_every: 0", "save_every is 0"),
+    ("save_every: 200", "save_every: 0", "save_every is 0"),
     ("name: codec_demo", "nam: codec_demo", "unknown key 'nam'"),
     ("data:", "dat:", "unknown key 'dat."),
     ("recordings: ", "recordings: nokind == 1 # ", "nokind"),
