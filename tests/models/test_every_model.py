@@ -1,0 +1,158 @@
+"""What every codec and every encoder promises, and that no new one stays outside this table."""
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+import torch
+from model_batches import channels, make_batch, with_bad_channels
+
+import brainfm.codecs
+import brainfm.models
+from brainfm.codecs.base import Codec
+from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
+from brainfm.hub import load_model
+from brainfm.models.base import Encoder
+from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
+from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
+
+
+def tokenizer(**settings):
+    codec = BrainTokenizer(BrainTokenizerConfig(preset="test", **settings))
+    codec.initialise_codebooks(make_batch(b=8, c=6, t=128, seed=5))
+    return codec
+
+
+def omni(**settings):
+    model = BrainOmni(BrainOmniConfig(preset="test", **settings))
+    model.tokenizer.initialise_codebooks(make_batch(b=8, c=6, t=128, seed=5))
+    return model
+
+
+MAKERS = {
+    "BrainTokenizer": tokenizer,
+    "BrainTokenizer, metric positions": lambda: tokenizer(position="metric"),
+    "BrainTokenizer, linear path": lambda: tokenizer(linear_path=True),
+    "BrainOmni": omni,
+    "BrainOmni, cosine table": lambda: omni(rope="cosine"),
+}
+"""A new model or codec needs a line here."""
+
+
+def features(model, batch):
+    if isinstance(model, Codec):
+        return model.encode(batch).latent_BSWD
+    return model(batch).h_BSWD
+
+
+def loss(model, batch):
+    """A toy objective that every kind of model can lower."""
+    if isinstance(model, Codec):
+        out = model.training_forward(batch, generator=torch.Generator().manual_seed(0))
+        return (out.rec_BCNP - out.target_BCNP).abs().mean() + out.commit
+    codes = model.tokenize(batch)
+    return model.masked_forward(codes, generator=torch.Generator().manual_seed(0))["loss"]
+
+
+@pytest.fixture(params=MAKERS, scope="module")
+def model(request):
+    torch.manual_seed(0)
+    return MAKERS[request.param]().eval()
+
+
+def test_every_model_is_in_this_table():
+    for package in (brainfm.codecs, brainfm.models):
+        for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            importlib.import_module(found.name)
+    found, todo = set(), [Codec, Encoder]
+    while todo:
+        for cls in todo.pop().__subclasses__():
+            todo.append(cls)
+            if not inspect.isabstract(cls) and cls.__module__.startswith("brainfm."):
+                found.add(cls.__name__)
+    assert found == {name.split(",")[0] for name in MAKERS}
+
+
+def test_features_are_finite_and_the_model_is_deterministic(model):
+    batch = make_batch()
+    with torch.no_grad():
+        a, b = features(model, batch), features(model, batch)
+    assert torch.isfinite(a).all()
+    assert torch.equal(a, b)
+
+
+def test_a_step_lowers_the_loss(model):
+    batch = make_batch(b=4, c=6, t=128, seed=3)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    opt = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
+    first = float(loss(model, batch).detach())
+    for _ in range(15):
+        opt.zero_grad()
+        now = loss(model, batch)
+        now.backward()
+        opt.step()
+    model.eval()
+    model.load_state_dict(state)
+    assert float(now.detach()) < first
+
+
+def test_gradients_are_finite_and_reach_most_weights(model):
+    model.train()
+    loss(model, make_batch()).backward()
+    model.eval()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    reached = [p for p in trained if p.grad is not None]
+    assert len(reached) >= 0.9 * len(trained)
+    assert all(torch.isfinite(p.grad).all() for p in reached)
+    model.zero_grad(set_to_none=True)
+
+
+def test_saving_and_loading_is_bit_equal_and_keeps_the_contract(model, tmp_path):
+    before = model.preprocess
+    model.preprocess = Preprocess(Recipe(sfreq=200.0, lowpass_hz=80.0), Normalise("average"))
+    model.save_pretrained(tmp_path)
+    again = load_model(tmp_path)
+    assert type(again) is type(model)
+    assert again.preprocess == model.preprocess
+    model.preprocess = before
+    with torch.no_grad():
+        assert torch.equal(features(again.eval(), make_batch()), features(model, make_batch()))
+
+
+def test_bad_channels_change_nothing(model):
+    batch = make_batch()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            features(model, with_bad_channels(batch)), features(model, batch), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_the_order_of_channels_changes_nothing(model):
+    batch = make_batch()
+    with torch.no_grad():
+        shuffled = features(model, channels(batch, torch.tensor([3, 0, 5, 1, 4, 2])))
+        torch.testing.assert_close(shuffled, features(model, batch), atol=1e-5, rtol=1e-4)
+
+
+def test_half_precision_is_finite(model):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.isfinite(features(model, make_batch())).all()
+
+
+def test_windows_do_not_see_each_other(model):
+    batch = make_batch(b=3)
+    other = make_batch(b=3)
+    other.x_BCWP = batch.x_BCWP.clone()
+    other.x_BCWP[1:] += 5.0
+    with torch.no_grad():
+        a, b = features(model, batch), features(model, other)
+    torch.testing.assert_close(a[0], b[0], atol=1e-5, rtol=1e-4)
+
+
+def test_every_model_file_names_its_source():
+    for folder in ("codecs", "models"):
+        for path in (Path(brainfm.codecs.__file__).parents[1] / folder).glob("brain*.py"):
+            assert "arXiv" in path.read_text(), path
