@@ -115,7 +115,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         "breakdown": parts,
         "notes": [
             f"{ours:.3f} s a step, {channel_seconds / ours:.0f} channel-seconds/s; "
-            f"{speedup:.2f} times as fast as the library's forward ({library:.2f} s) in the same run; median of {args.rounds}.",
+            f"{speedup:.2f} times as fast as the library's forward ({library:.2f} s) in the same "
+            f"run; median of {args.rounds}.",
             f"The published program takes {PUBLISHED_S} s on a machine with 189 GFLOP/s; "
             f"this one gives {gflops:.0f} at the moment.",
         ],
