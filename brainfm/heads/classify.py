@@ -103,12 +103,17 @@ class Classify(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, features: Features) -> None:
-        """Set centre and scale from the features of a training set."""
+        """Set centre and scale from a training set, so that a pooled vector has norm 1.
+
+        With unit spread instead, one Adam step on a head of ten thousand weights moves a logit
+        by up to ten thousand times the rate, and undoes what the head started from.
+        """
         self.centre_F.zero_()
         self.scale.fill_(1.0)
         pooled_BF = self.pool(features)
         self.centre_F.copy_(pooled_BF.mean(0))
-        self.scale.copy_(1.0 / (pooled_BF - self.centre_F).std().clamp_min(1e-12))
+        spread = (pooled_BF - self.centre_F).square().sum(1).mean().sqrt()
+        self.scale.copy_(1.0 / spread.clamp_min(1e-12))
 
     @torch.no_grad()
     def start_from(self, weight_KF: Tensor, bias_K: Tensor) -> None:

@@ -43,12 +43,13 @@ class EuclideanAlignment:
             c += (self.shrink * np.trace(c) / len(c) + 1e-12) * np.eye(len(c))
             w, v = np.linalg.eigh(c)
             self.matrix_CC[np.ix_(rows, rows)] = (v / np.sqrt(w)) @ v.T
+        # One number for all trials: amplitudes of trials stay comparable.
+        self.unit = 1.0 / max(float(np.abs(x_NCT).mean()), float(np.finfo(np.float32).tiny))
         return self
 
     def transform(self, x_NCT: NDArray) -> NDArray[np.float32]:
         """Aligned trials; the unit is no longer the sensors' (see `unitless`)."""
-        unit = 1.0 / max(float(np.abs(x_NCT).max()), np.finfo(np.float32).tiny)
-        return np.matmul(self.matrix_CC, x_NCT * np.float64(unit)).astype(np.float32)
+        return np.matmul(self.matrix_CC, x_NCT * np.float64(self.unit)).astype(np.float32)
 
 
 def unitless(channels: Channels) -> Channels:

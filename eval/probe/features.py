@@ -53,8 +53,8 @@ def read_taps(
     normalise: Normalise,
     taps: Sequence[str],
     batch_size: int = 64,
-) -> dict[str, NDArray[np.float32]]:
-    """Features of trials, tap -> (N, S, W, D).
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64]]:
+    """Features of trials, tap -> (N, S, W, D), and the scale (N,) that normalisation took out.
 
     Parameters
     ----------
@@ -63,11 +63,20 @@ def read_taps(
     """
     model.eval()
     parts: dict[str, list[torch.Tensor]] = {tap: [] for tap in taps}
+    scale_N: list[torch.Tensor] = []
     for i in range(0, len(x_NCT), batch_size):
         batch = batch_from_arrays(x_NCT[i : i + batch_size], channels, sfreq, normalise)
         for tap, h_BSWD in _read_batch(model, batch, taps).items():
             parts[tap].append(h_BSWD)
-    return {tap: torch.cat(h).numpy() for tap, h in parts.items()}
+        scale_N.append(trial_scale(batch))
+    return {tap: torch.cat(h).numpy() for tap, h in parts.items()}, torch.cat(scale_N).numpy()
+
+
+def trial_scale(batch: SignalBatch) -> torch.Tensor:
+    """Geometric mean over valid channels of what SI values were divided by, (B,) float64."""
+    log_BC = batch.scale_BC.double().log()
+    n_B = batch.valid_BC.sum(1).clamp_min(1)
+    return (torch.where(batch.valid_BC, log_BC, 0.0).sum(1) / n_B).exp()
 
 
 def _read_batch(
@@ -126,19 +135,35 @@ class Candidate:
 
     tap: str
     pool: str
-    aligned: bool
+    aligned: bool = False
+    amplitude: bool = False
+    """Multiply features by the trial's scale, which normalisation took out: how large a blink
+    is tells as much as its shape."""
 
     def __str__(self) -> str:
-        return f"{self.tap}, {self.pool}{', aligned' if self.aligned else ''}"
+        words = [self.tap, self.pool, *(w for w in ("aligned", "amplitude") if getattr(self, w))]
+        return ", ".join(words)
+
+
+def with_amplitude(h_NSWD: NDArray, scale_N: NDArray, usual: float) -> NDArray:
+    """Features times the trial's scale against the training set's, at most tenfold."""
+    return h_NSWD * np.clip(scale_N / usual, 0.1, 10.0).astype(np.float32)[:, None, None, None]
 
 
 def candidates_of(model: BrainModel) -> tuple[Candidate, ...]:
-    """What the frozen probe chooses from, by cross-validation inside the training set."""
+    """What the frozen probe chooses from, by cross-validation inside the training set.
+
+    Sensors and the encoder are pooled in every way; of sources and codes, which lie between,
+    only what keeps time or space. Amplitude is tried where features keep time.
+    """
+    pools = {tap: tuple(POOLS) for tap in ("sensors", "encoder")}
+    pools |= {"sources": ("flat", "log covariance"), "codes": ("flat",)}
     return tuple(
-        Candidate(tap, pool, aligned)
+        Candidate(tap, pool, aligned, amplitude)
         for aligned in (False, True)
         for tap in taps_of(model)
-        for pool in POOLS
+        for pool in pools[tap]
+        for amplitude in ((False, True) if pool == "flat" and tap != "codes" else (False,))
     )
 
 

@@ -25,7 +25,7 @@ from brainfm.models.brainomni import BrainOmni
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, Features, HeadOutput, SignalBatch
 from eval.probe.align import EuclideanAlignment
-from eval.probe.features import WideLogistic, tokenizer_of
+from eval.probe.features import WideLogistic, tokenizer_of, trial_scale
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class AlignedEncoder(nn.Module):
         self.model = copy.deepcopy(model).requires_grad_(True)
         self.tokenizer = tokenizer_of(self.model)
         self.align_CC = nn.Parameter(torch.as_tensor(matrix_CC, dtype=torch.float32))
+        # 0: amplitude of trials is ignored; otherwise the scale of a usual trial.
+        self.register_buffer("usual_scale", torch.zeros((), dtype=torch.float64))
         config = self.tokenizer.config
         n_windows = max(1, n_samples // config.window)
         sizes = dict(
@@ -88,7 +90,8 @@ class AlignedEncoder(nn.Module):
     def features(self, batch: SignalBatch) -> list[Features]:
         """Sensors' and encoder's features of a normalised batch."""
         x_BCT = torch.einsum("dc,bct->bdt", self.align_CC, batch.signal_BCT)
-        x_BCT = x_BCT / x_BCT.std((1, 2), keepdim=True).clamp_min(1e-6)
+        std_B11 = x_BCT.std((1, 2), keepdim=True).clamp_min(1e-6)
+        x_BCT = x_BCT / std_B11
         x_BCNP = unfold_windows(x_BCT, self.tokenizer.config.window)
         h_BCNFD = self.tokenizer.encode_sensors(x_BCNP)
         z = self.tokenizer.sources_of(h_BCNFD, self.tokenizer.embed_sensors(batch), batch.valid_BC)
@@ -96,14 +99,26 @@ class AlignedEncoder(nn.Module):
         if isinstance(self.model, BrainOmni):
             h_BSWD = self.model.run_blocks(self.model.embed(latent_BSWD), skip_last=1)
             latent_BSWD = F.normalize(h_BSWD, dim=-1)
+        h_BCWD = h_BCNFD.flatten(2, 3)
+        if self.usual_scale > 0:
+            size_B = self.trial_scale(batch, std_B11) / self.usual_scale
+            size_B111 = size_B.clamp(0.1, 10.0).float()[:, None, None, None]
+            h_BCWD, latent_BSWD = h_BCWD * size_B111, latent_BSWD * size_B111
         config = self.tokenizer.config
         step_s = config.hop / batch.sfreq
         time_W = torch.arange(latent_BSWD.shape[2], dtype=torch.float64) * step_s
         any_BS = batch.valid_BC.any(1, keepdim=True).expand(-1, config.n_sources)
         return [
-            Features(h_BCNFD.flatten(2, 3), torch.ones_like(batch.valid_BC), time_W, step_s),
+            Features(h_BCWD, torch.ones_like(batch.valid_BC), time_W, step_s),
             Features(latent_BSWD, any_BS, time_W, step_s),
         ]
+
+    def trial_scale(self, batch: SignalBatch, std_B11: Tensor | None = None) -> Tensor:
+        """(B,) what both normalisations, before and after the alignment, divide by."""
+        if std_B11 is None:
+            x_BCT = torch.einsum("dc,bct->bdt", self.align_CC, batch.signal_BCT)
+            std_B11 = x_BCT.std((1, 2), keepdim=True)
+        return trial_scale(batch) * std_B11[:, 0, 0].double()
 
     def forward(self, batch: SignalBatch, target: Tensor | None = None) -> HeadOutput:
         pairs = zip(self.heads, self.features(batch), strict=True)
@@ -136,12 +151,10 @@ class FineTune:
             torch.manual_seed(self.seed)
             rng = np.random.default_rng(self.seed)
             batch = self._batch(x_NCT)
-            matrix_CC = EuclideanAlignment().fit(x_NCT, self.channels).matrix_CC
             n_classes = int(y_N.max()) + 1
-            net = AlignedEncoder(self.model, matrix_CC, n_classes, x_NCT.shape[2], r)
-            self.choice = (
-                f"{r.epochs} epochs from a probe of {self._probe(net, batch, y_N, group_N)}"
-            )
+            size = (n_classes, x_NCT.shape[2], r)
+            net, start = self._start(batch, x_NCT, y_N, group_N, size)
+            self.choice = f"{r.epochs} epochs from a probe of {start}"
             share_NK = F.one_hot(torch.as_tensor(y_N), n_classes).float()
             heads = list(net.heads.parameters())
             ids = {id(p) for p in heads}
@@ -187,11 +200,34 @@ class FineTune:
     def _batch(self, x_NCT: NDArray) -> SignalBatch:
         return batch_from_arrays(x_NCT, self.channels, self.sfreq, self.normalise)
 
+    def _start(
+        self,
+        batch: SignalBatch,
+        x_NCT: NDArray,
+        y_N: NDArray,
+        group_N: NDArray | None,
+        size: tuple[int, int, Recipe],
+    ) -> tuple[AlignedEncoder, str]:
+        """The network whose probe is best by inner CV: aligned or not, with amplitude or not."""
+        starts = {"as recorded": np.eye(len(self.channels))}
+        starts["aligned"] = EuclideanAlignment().fit(x_NCT, self.channels).matrix_CC
+        best = -np.inf
+        for name, matrix_CC in starts.items():
+            net = AlignedEncoder(self.model, matrix_CC, *size).eval()
+            for amplitude in (False, True):
+                if amplitude:
+                    with torch.no_grad():
+                        net.usual_scale.copy_(net.trial_scale(batch).median())
+                score, depth = self._probe(net, batch, y_N, group_N)
+                if score > best:
+                    best, kept = score, copy.deepcopy(net)
+                    told = f"{depth}, {name}{', amplitude' if amplitude else ''}"
+        return kept, told
+
     def _probe(
         self, net: AlignedEncoder, batch: SignalBatch, y_N: NDArray, group_N: NDArray | None
-    ) -> str:
+    ) -> tuple[float, str]:
         """Fit a logistic regression at each depth; the better one becomes its head's start."""
-        net.eval()
         with torch.no_grad():
             rows = torch.arange(len(y_N)).split(64)
             parts = [net.features(take(batch, i)) for i in rows]
@@ -208,9 +244,11 @@ class FineTune:
         probes = [WideLogistic().fit(f, y_N, group_N) for f in pooled]
         best = max((0, 1), key=lambda i: probes[i].score)
         for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
-            weight_KF, bias_K = probe.weights() if i == best else (0.0 * head.out.weight, 0.0)
-            head.start_from(torch.as_tensor(weight_KF), torch.as_tensor(bias_K))
-        return f"{('sensors', 'encoder')[best]}, C={probes[best].c:g}"
+            weight_KF, bias_K = probe.weights()
+            share = 1.0 if i == best else 0.0
+            head.start_from(torch.as_tensor(share * weight_KF), torch.as_tensor(share * bias_K))
+        depth = ("sensors", "encoder")[best]
+        return probes[best].score, f"{depth}, C={probes[best].c:g}"
 
     def _augment(
         self, batch: SignalBatch, share_BK: Tensor, rng: np.random.Generator
@@ -223,6 +261,8 @@ class FineTune:
             other = torch.as_tensor(rng.permutation(len(x)))
             x = share * x + (1 - share) * x[other]
             share_BK = share * share_BK + (1 - share) * share_BK[other]
+            scale_BC = share * batch.scale_BC + (1 - share) * batch.scale_BC[other]
+            batch = replace(batch, scale_BC=scale_BC)
         return replace(batch, x_BCWP=x), share_BK
 
 

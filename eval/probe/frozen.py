@@ -25,6 +25,7 @@ from eval.probe.features import (
     candidates_of,
     read_taps,
     tokenizer_of,
+    with_amplitude,
 )
 
 
@@ -54,20 +55,28 @@ class FrozenProbe:
             mine = [c for c in candidates if c.aligned == aligned]
             if not mine:
                 continue
-            seen = self._read(x_NCT, tuple(dict.fromkeys(c.tap for c in mine)), aligned)
+            seen, scale_N = self._read(x_NCT, tuple(dict.fromkeys(c.tap for c in mine)), aligned)
+            usual = float(np.median(scale_N))
             for c in mine:
-                found = WideLogistic().fit(POOLS[c.pool](seen[c.tap]), y_N, group_N)
+                f_NF = self._pooled(c, seen[c.tap], scale_N, usual)
+                found = WideLogistic().fit(f_NF, y_N, group_N)
                 self.scores[str(c)] = found.score
                 if found.score > best:
-                    best, self.best, self.probe = found.score, c, found
+                    best, self.best, self.probe, self.usual = found.score, c, found, usual
         self.choice = f"{self.best}, C={self.probe.c:g}"
         return self
 
     def predict_proba(self, x_NCT: NDArray) -> NDArray:
-        seen = self._read(x_NCT, (self.best.tap,), self.best.aligned)
-        return self.probe.predict_proba(POOLS[self.best.pool](seen[self.best.tap]))
+        c = self.best
+        seen, scale_N = self._read(x_NCT, (c.tap,), c.aligned)
+        return self.probe.predict_proba(self._pooled(c, seen[c.tap], scale_N, self.usual))
 
-    def _read(self, x_NCT: NDArray, taps: tuple[str, ...], aligned: bool) -> dict[str, NDArray]:
+    def _pooled(self, c: Candidate, h_NSWD: NDArray, scale_N: NDArray, usual: float) -> NDArray:
+        return POOLS[c.pool](with_amplitude(h_NSWD, scale_N, usual) if c.amplitude else h_NSWD)
+
+    def _read(
+        self, x_NCT: NDArray, taps: tuple[str, ...], aligned: bool
+    ) -> tuple[dict[str, NDArray], NDArray]:
         channels = unitless(self.channels) if aligned else self.channels
         x_NCT = self.align.transform(x_NCT) if aligned else x_NCT
         return read_taps(self.model, x_NCT, channels, self.sfreq, self.normalise, taps)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from brainfm.errors import ContractError
 from brainfm.hub import BrainModel, load_model
 from brainfm.signals.preprocess import Normalise
@@ -143,8 +145,9 @@ def fit_all(
         for k in range(len(folds))
     ]
     if workers <= 1:
-        for k, route, seed in jobs:
-            yield k, route.name, seed, fit_one(route, seed, folds[k].train)
+        with threadpool_limits(1):
+            for k, route, seed in jobs:
+                yield k, route.name, seed, fit_one(route, seed, folds[k].train)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         waiting = {
@@ -164,6 +167,8 @@ def fit_one(route: Route, seed: int, train: Trials) -> Fitted:
 
 
 def _one_thread() -> None:
+    """Two busy processes with two threads each spin: seconds become minutes."""
     import torch
 
     torch.set_num_threads(1)
+    threadpool_limits(1)
