@@ -29,9 +29,9 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def share(value: float, digits: int = 3) -> str:
-    """``0.6622`` -> ``.662``; the sign is kept."""
-    if value != value:
+def share(value: float | None, digits: int = 3) -> str:
+    """``0.6622`` -> ``.662``; the sign is kept. NaN, and None as JSON has it, are "n/a"."""
+    if value is None or value != value:
         return "n/a"
     text = f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text

@@ -191,7 +191,7 @@ class WideLogistic:
         keep = w > 1e-9 * max(float(w.max()), 1e-12)
         self.turn_FR = f.T @ (u[:, keep] / np.sqrt(w[keep]))
         search = GridSearchCV(
-            LogisticRegression(max_iter=300),
+            LogisticRegression(max_iter=300, tol=1e-3),
             {"C": list(self.grid)},
             scoring="balanced_accuracy",
             cv=inner_cv(y_N, group_N),

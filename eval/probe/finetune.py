@@ -32,7 +32,7 @@ from eval.probe.features import WideLogistic, tokenizer_of, trial_scale
 class Recipe:
     """Numbers chosen by cross-validation inside training sets, never on a test split."""
 
-    epochs: int = 10
+    epochs: int = 8
     batch_size: int = 16
     lr: float = 3e-4
     """Peak, everything but heads. BrainOmni's own 3e-5 did not leave the plateau in 20 epochs
