@@ -8,6 +8,7 @@ Shapes: N trials, C channels, T samples, K classes, F features. SI units in, sca
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -218,7 +219,11 @@ class EEGNetDecoder:
 
     def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> EEGNetDecoder:
         import torch
-        from braindecode.models import EEGNet
+
+        with warnings.catch_warnings():
+            # On import braindecode asks MNE for a montage under its old name.
+            warnings.simplefilter("ignore")
+            from braindecode.models import EEGNet
 
         self.mean = x_NCT.mean((0, 2), keepdims=True)
         self.std = x_NCT.std((0, 2), keepdims=True)

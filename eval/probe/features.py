@@ -38,6 +38,24 @@ def tokenizer_of(model: BrainModel) -> BrainTokenizer:
     return tokenizer
 
 
+def pack(model: BrainModel) -> dict[str, Any]:
+    """A model as values that travel between processes; weight norm does not pickle by itself."""
+    return {
+        "class": type(model),
+        "config": model.config,
+        "preprocess": model.preprocess,
+        "state": model.state_dict(),
+    }
+
+
+def unpack(packed: dict[str, Any]) -> BrainModel:
+    """Inverse of `pack`."""
+    with torch.random.fork_rng():
+        model = packed["class"](packed["config"], packed["preprocess"])
+    model.load_state_dict(packed["state"])
+    return model.eval()
+
+
 def taps_of(model: BrainModel) -> tuple[str, ...]:
     """Depths at which a model can be read, shallow to deep."""
     taps = ("sensors", "sources", "codes")

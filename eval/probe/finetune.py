@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from brainfm.models.brainomni import BrainOmni
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, Features, HeadOutput, SignalBatch
 from eval.probe.align import EuclideanAlignment
-from eval.probe.features import WideLogistic, tokenizer_of, trial_scale
+from eval.probe.features import WideLogistic, pack, tokenizer_of, trial_scale, unpack
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class AlignedEncoder(nn.Module):
         self, model: BrainModel, matrix_CC: NDArray, n_classes: int, n_samples: int, recipe: Recipe
     ) -> None:
         super().__init__()
-        self.model = copy.deepcopy(model).requires_grad_(True)
+        self.model = unpack(pack(model)).requires_grad_(True)
         self.tokenizer = tokenizer_of(self.model)
         self.align_CC = nn.Parameter(torch.as_tensor(matrix_CC, dtype=torch.float32))
         # 0: amplitude of trials is ignored; otherwise the scale of a usual trial.
@@ -152,8 +153,8 @@ class FineTune:
             rng = np.random.default_rng(self.seed)
             batch = self._batch(x_NCT)
             n_classes = int(y_N.max()) + 1
-            size = (n_classes, x_NCT.shape[2], r)
-            net, start = self._start(batch, x_NCT, y_N, group_N, size)
+            self.size = (n_classes, x_NCT.shape[2])
+            net, start = self._start(batch, x_NCT, y_N, group_N)
             self.choice = f"{r.epochs} epochs from a probe of {start}"
             share_NK = F.one_hot(torch.as_tensor(y_N), n_classes).float()
             heads = list(net.heads.parameters())
@@ -188,6 +189,19 @@ class FineTune:
             self.net.eval()
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "model": pack(self.model)}
+        if "net" in state:
+            state["net"] = self.net.state_dict()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "model": unpack(state["model"])}
+        if "net" in state:
+            n = len(self.channels)
+            self.net = AlignedEncoder(self.model, np.eye(n), *self.size, self.recipe).eval()
+            self.net.load_state_dict(state["net"])
+
     def predict_proba(self, x_NCT: NDArray) -> NDArray:
         with torch.no_grad():
             batch = self._batch(x_NCT)
@@ -206,14 +220,13 @@ class FineTune:
         x_NCT: NDArray,
         y_N: NDArray,
         group_N: NDArray | None,
-        size: tuple[int, int, Recipe],
     ) -> tuple[AlignedEncoder, str]:
         """The network whose probe is best by inner CV: aligned or not, with amplitude or not."""
         starts = {"as recorded": np.eye(len(self.channels))}
         starts["aligned"] = EuclideanAlignment().fit(x_NCT, self.channels).matrix_CC
         best = -np.inf
         for name, matrix_CC in starts.items():
-            net = AlignedEncoder(self.model, matrix_CC, *size).eval()
+            net = AlignedEncoder(self.model, matrix_CC, *self.size, self.recipe).eval()
             for amplitude in (False, True):
                 if amplitude:
                     with torch.no_grad():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,10 @@ from eval.probe.features import (
     Candidate,
     WideLogistic,
     candidates_of,
+    pack,
     read_taps,
     tokenizer_of,
+    unpack,
     with_amplitude,
 )
 
@@ -70,6 +73,12 @@ class FrozenProbe:
         c = self.best
         seen, scale_N = self._read(x_NCT, (c.tap,), c.aligned)
         return self.probe.predict_proba(self._pooled(c, seen[c.tap], scale_N, self.usual))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "model": pack(self.model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "model": unpack(state["model"])}
 
     def _pooled(self, c: Candidate, h_NSWD: NDArray, scale_N: NDArray, usual: float) -> NDArray:
         return POOLS[c.pool](with_amplitude(h_NSWD, scale_N, usual) if c.amplitude else h_NSWD)

@@ -1,6 +1,7 @@
 """Model routes on a tiny model: what they learn, what they must not, and the whole command."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -165,6 +166,18 @@ def test_a_fine_tune_repeats_itself_with_the_same_seed(model, train):
         for _ in range(2)
     )
     assert np.array_equal(a, b)
+
+
+def test_fitted_decoders_travel_between_processes(model, train):
+    x, y = stepped(train, 16)
+    few = (Candidate("encoder", "flat", True, True),)
+    for decoder in (
+        FrozenProbe(model, train.channels, 64.0, Normalise(), few),
+        FineTune(model, train.channels, 64.0, Normalise(), 0, TuneRecipe(epochs=1)),
+    ):
+        decoder.fit(x, y)
+        other = pickle.loads(pickle.dumps(decoder))
+        assert np.allclose(other.predict_proba(x), decoder.predict_proba(x), atol=1e-6)
 
 
 def test_every_weight_of_the_model_that_has_a_say_is_trained(model, train):
