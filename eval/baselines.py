@@ -220,22 +220,13 @@ class EEGNetDecoder:
     def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> EEGNetDecoder:
         import torch
 
-        with warnings.catch_warnings():
-            # On import braindecode asks MNE for a montage under its old name.
-            warnings.simplefilter("ignore")
-            from braindecode.models import EEGNet
-
         self.mean = x_NCT.mean((0, 2), keepdims=True)
         self.std = x_NCT.std((0, 2), keepdims=True)
         self.std = np.where(self.std > 0, self.std, 1.0)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self.net = EEGNet(
-                n_chans=x_NCT.shape[1],
-                n_outputs=int(y_N.max()) + 1,
-                n_times=x_NCT.shape[2],
-                sfreq=self.sfreq,
-            )
+            self.size = (x_NCT.shape[1], int(y_N.max()) + 1, x_NCT.shape[2])
+            self.net = self._build()
             opt = torch.optim.AdamW(
                 self.net.parameters(), lr=self.lr, weight_decay=self.weight_decay
             )
@@ -251,6 +242,26 @@ class EEGNetDecoder:
                     opt.step()
         self.choice = f"{self.epochs} epochs"
         return self
+
+    def _build(self) -> Any:
+        with warnings.catch_warnings():
+            # On import braindecode asks MNE for a montage under its old name.
+            warnings.simplefilter("ignore")
+            from braindecode.models import EEGNet
+        n_chans, n_outputs, n_times = self.size
+        return EEGNet(n_chans=n_chans, n_outputs=n_outputs, n_times=n_times, sfreq=self.sfreq)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Its max-norm layers do not pickle; weights and sizes do.
+        net = {"net": self.net.state_dict()} if hasattr(self, "net") else {}
+        return {**self.__dict__, **net}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        if "net" in state:
+            weights = state["net"]
+            self.net = self._build()
+            self.net.load_state_dict(weights)
 
     def _scaled(self, x_NCT: NDArray) -> Any:
         import torch

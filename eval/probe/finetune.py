@@ -26,7 +26,7 @@ from brainfm.models.brainomni import BrainOmni
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, Features, HeadOutput, SignalBatch
 from eval.probe.align import EuclideanAlignment
-from eval.probe.features import WideLogistic, pack, tokenizer_of, trial_scale, unpack
+from eval.probe.features import C_GRID, WideLogistic, pack, tokenizer_of, trial_scale, unpack
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class FineTune:
                 head.calibrate(whole)
                 pooled.append(head.pool(whole).numpy())
         # The head that knows less starts at zero: it would only add noise to the other.
-        probes = [WideLogistic().fit(f, y_N, group_N) for f in pooled]
+        probes = [WideLogistic(C_GRID[1:4]).fit(f, y_N, group_N) for f in pooled]
         best = max((0, 1), key=lambda i: probes[i].score)
         for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
             weight_KF, bias_K = probe.weights()

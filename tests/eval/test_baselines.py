@@ -1,5 +1,7 @@
 """Classical decoders on trials whose classes are known to be separable, or not."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,17 @@ def test_eegnet_learns_a_step_and_repeats_itself_with_the_same_seed():
     a, b = (make_baseline("EEGNet", SFREQ, 3).fit(x, y).predict_proba(x) for _ in range(2))
     assert np.array_equal(a, b)
     assert (a.argmax(1) == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", [*BASELINES, *IMAGERY])
+def test_fitted_baselines_travel_between_processes(name):
+    x, y = rhythms(16)
+    fitted = make_baseline(name, SFREQ)
+    if name == "EEGNet":
+        fitted.epochs = 2
+    fitted.fit(x, y)
+    other = pickle.loads(pickle.dumps(fitted))
+    assert np.allclose(other.predict_proba(x), fitted.predict_proba(x), atol=1e-6)
 
 
 def test_majority_predicts_class_frequencies():
