@@ -42,12 +42,14 @@ h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem; padding-top: .9rem;
      border-top: 1px solid var(--line) }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
 p { max-width: 48rem } .subtitle { color: var(--soft); margin-top: 0 }
-.verdict { border-left: 4px solid var(--accent); padding: .5rem .9rem; background: #f4f8f8 }
+.verdict { border-left: 4px solid var(--accent); padding: .35rem .9rem; margin: 0;
+           background: #f4f8f8; max-width: 60rem }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .86rem; margin: .7rem 0 }
 th { text-align: left; color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line) }
 th, td { padding: .32rem .8rem .32rem 0; vertical-align: top }
-td { border-bottom: 1px solid var(--line) } td.num { font-variant-numeric: tabular-nums;
+td { border-bottom: 1px solid var(--line) } td:first-child { white-space: nowrap }
+td.num { font-variant-numeric: tabular-nums;
      white-space: nowrap }
 tr.best td { background: var(--best); font-weight: 600 } tr.control td { color: var(--soft) }
 figure { margin: 1.2rem 0 } figure img { max-width: 100%; height: auto }

@@ -57,10 +57,20 @@ def bars(result: dict[str, Any]) -> Any:
             )
         ax.text(1.015, i, share(value["mean"]), va="center", fontsize=9, color=INK)
     ax.axvline(chance, color=INK, lw=0.8, ls=":", zorder=1)
-    ax.text(chance, len(rows) - 0.42, "chance", ha="center", va="bottom", fontsize=8, color=INK)
+    ax.annotate(
+        "chance",
+        (chance, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color=INK,
+    )
     ax.set_yticks(range(len(rows)), [row["route"] for row in rows])
     ax.set_xlim(0, 1)
-    ax.set_ylim(-0.6, len(rows) - 0.1)
+    ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_xlabel("balanced accuracy on test trials", fontsize=9, color=INK)
     ax.grid(axis="x", color=GRID, lw=0.6, zorder=0)
     ax.tick_params(axis="y", length=0)
@@ -84,7 +94,8 @@ def confusions(result: dict[str, Any]) -> Any:
     for ax, row in zip(axes[0], best, strict=True):
         counts = np.asarray(row["confusion"], float)
         shares = counts / counts.sum(1, keepdims=True).clip(1)
-        ax.imshow(shares, vmin=0, vmax=1, cmap="Greens" if row["sort"] == "model" else "Oranges")
+        # Not the darkest end of the map: figures stay readable on it.
+        ax.imshow(shares, vmin=0, vmax=1.35, cmap="Greens" if row["sort"] == "model" else "Oranges")
         for i in range(k):
             for j in range(k):
                 ax.text(
@@ -96,7 +107,9 @@ def confusions(result: dict[str, Any]) -> Any:
                     fontsize=9,
                     color="white" if shares[i, j] > 0.6 else INK,
                 )
-        ax.set_xticks(range(k), result["classes"], rotation=30, ha="right")
+        long = max(len(c) for c in result["classes"]) > 6
+        turn = {"rotation": 30, "ha": "right"} if long else {}
+        ax.set_xticks(range(k), result["classes"], **turn)
         ax.set_yticks(range(k), result["classes"])
         ax.set_xlabel("predicted", fontsize=9)
         ax.set_ylabel("true", fontsize=9)

@@ -42,7 +42,8 @@ def add_dataset(report: Report, result: dict[str, Any]) -> None:
     """Verdict, table and figures of one data set."""
     simulated = result["simulated"]
     report.heading(result["title"])
-    report.text(*result["verdict"], kind="verdict")
+    for sentence in result["verdict"]:
+        report.text(sentence, kind="verdict")
     report.text(describe(result))
     report.table(table_rows(result), INTERVAL, simulated=simulated)
     report.figure(

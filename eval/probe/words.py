@@ -17,10 +17,16 @@ def verdict(result: dict[str, Any]) -> list[str]:
     for d in _about(result, "baseline"):
         sentences.append(_against_baseline(result, d))
     for d in _about(result, "alignment"):
-        more = "adds" if d["low"] > 0 else "costs" if d["high"] < 0 else "changes nothing sure"
+        sure = (
+            "better than"
+            if d["low"] > 0
+            else "worse than"
+            if d["high"] < 0
+            else "not surely unlike"
+        )
         sentences.append(
-            f"Against the same aligned input without a network the best model route {more}: "
-            f"{_interval(d)}."
+            f"The best model route is {sure} a logistic regression on the aligned input without "
+            f"any network ({_figures(result, d)})."
         )
     if result["seen_in_pretraining"]:
         sentences.append(
