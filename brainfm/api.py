@@ -46,9 +46,9 @@ class Encoded:
 
     def pooled(self) -> NDArray[np.float32]:
         """Mean over valid sources and steps, (n, D); NaN where nothing was valid."""
-        weight = np.where(self.valid, 1.0, np.nan)[:, :, None]
+        kept = np.where(self.valid[:, :, None], self.features.mean(2, dtype=np.float64), 0.0)
         with np.errstate(invalid="ignore"):
-            return np.nanmean(self.features.mean(2) * weight, 1).astype(np.float32)
+            return (kept.sum(1) / self.valid.sum(1, keepdims=True)).astype(np.float32)
 
     def summary(self) -> dict[str, Any]:
         """Sizes, times and provenance as plain values."""
@@ -137,8 +137,14 @@ def encode(
     kind = _kind(raw_or_epochs)
     prepare = _from_epochs if kind == "epochs" else _from_raw
     recording, windows, start_s = prepare(
-        raw_or_epochs, model.preprocess.recipe, window_s, _window(model), line_freq, source
+        raw_or_epochs, model.preprocess.recipe, window_s, _codec(model).window, line_freq, source
     )
+    n_samples, hop = windows[0][1] - windows[0][0] if windows else 0, _codec(model).hop
+    if n_samples < hop:
+        raise DataError(
+            f"{source or kind}: its longest stretch has {n_samples} samples at "
+            f"{recording.sfreq:g} Hz, fewer than the {hop} of a code; give longer stretches"
+        )
     signal_CT = recording.signal.T
     cuts = (signal_CT[:, a:b] for a, b in windows)
     features, valid, time_W, duration_s = _run(model, cuts, recording, batch_size)
@@ -207,9 +213,9 @@ def _kind(thing: Any) -> str:
     )
 
 
-def _window(model: Any) -> int:
-    """Samples of the codec's window: windows are whole numbers of it."""
-    return int(getattr(model, "tokenizer", model).config.window)
+def _codec(model: Any) -> Any:
+    """Sizes of the codec: windows are whole numbers of its window, steps of its hop."""
+    return getattr(model, "tokenizer", model).config
 
 
 def _from_raw(
@@ -232,7 +238,7 @@ def _from_raw(
     length = max(step, int(window_s * sfreq) // step * step)
     if longest < length:
         # Shorter than a codec window: the model pads it with zeros.
-        length = longest // step * step or longest
+        length = longest // step * step or max(1, longest)
     windows = [(i, i + length) for a, b in spans for i in range(a, b - length + 1, length)]
     left_s = (sum(b - a for a, b in spans) - length * len(windows)) / sfreq
     if left_s > 1 / sfreq:
@@ -265,14 +271,18 @@ def _from_epochs(
     joined = mne.io.RawArray(np.concatenate(list(data_NCT), 1), epochs.info, verbose="ERROR")
     as_is = Recipe(sfreq=sfreq, highpass_hz=None, lowpass_hz=None, notch=False)
     recording = recording_from_raw(joined, recipe=as_is, source=source or "epochs")
+    # Rest in every channel is cut from the end of a recording; an epoch keeps its length.
+    lost = set(_dropped(epochs.ch_names, recording.channels))
+    kept = [i for i, name in enumerate(epochs.ch_names) if name not in lost]
+    rest_TC = joined.get_data(kept, start=len(recording.signal)).T
     trials = [
         resample_trial(x_TC, sfreq, recipe.sfreq) if sfreq != recipe.sfreq else x_TC
-        for x_TC in recording.signal.reshape(n, t, -1)
+        for x_TC in np.concatenate([recording.signal, rest_TC]).reshape(n, t, -1)
     ]
     length = len(trials[0])
     signal = np.concatenate(trials).astype(np.float32)
     notes = [
-        *recording.notes,
+        *(note.removesuffix(", cut out") for note in recording.notes),
         "epochs are resampled but not filtered again; the model expects "
         f"{recipe.highpass_hz} to {recipe.lowpass_hz} Hz",
     ]
