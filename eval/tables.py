@@ -43,8 +43,8 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 
 
 def markdown_table(rows: Sequence[Row], columns: Iterable[str] | None = None) -> str:
-    """GitHub Markdown, one line a row; pipes in cells are escaped."""
-    names = list(columns or columns_of(rows))
+    """GitHub Markdown, one line a row; pipes in cells are escaped, keys with _ not shown."""
+    names = [c for c in (columns or columns_of(rows)) if not c.startswith("_")]
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in rows:
         cells = [cell(row.get(c)).replace("|", "\\|").replace("\n", " ") for c in names]
