@@ -112,7 +112,7 @@ def probe(
     from eval.probe.finetune import Recipe
     from eval.probe.routes import make_routes
     from eval.probe.run import probe_dataset
-    from eval.probe.trials import spec_of
+    from eval.probe.trials import folds_of, spec_of
     from eval.probe.words import target_met, verdict
 
     store = Store(store_dir)
@@ -121,9 +121,12 @@ def probe(
         if model.preprocess is not None:
             require_store_recipe(model.preprocess, store)
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
+    specs = [spec_of(name) for name in datasets]
+    for spec in specs:
+        # A data set that cannot be probed is refused now, not when all others are done.
+        next(folds_of(store, spec))
     results = []
-    for name in datasets:
-        spec = spec_of(name)
+    for spec in specs:
         made = make_routes(
             checkpoint,
             store.recipe.sfreq,

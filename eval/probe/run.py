@@ -50,7 +50,11 @@ def probe_dataset(
         route.name: [
             np.concatenate(
                 [
-                    _padded(fitted[k][route.name][seed].decoder.predict_proba(t.x_NCT), classes)
+                    _all_classes(
+                        fitted[k][route.name][seed].decoder.predict_proba(t.x_NCT),
+                        folds[k].train.y_N,
+                        len(classes),
+                    )
                     for k, t in enumerate(tests)
                 ]
             )
@@ -96,10 +100,16 @@ def probe_dataset(
     return result
 
 
-def _padded(proba_NK: NDArray, classes: tuple[str, ...]) -> NDArray:
-    """A fold whose training set lacks the last class predicts it with probability 0."""
-    missing = len(classes) - proba_NK.shape[1]
-    return np.pad(proba_NK, ((0, 0), (0, missing))) if missing else proba_NK
+def _all_classes(proba_NJ: NDArray, y_train_M: NDArray, n_classes: int) -> NDArray:
+    """A column for every class: those that a fold's training set lacks get probability 0.
+
+    scikit-learn leaves out absent classes wherever they stand, networks only the last ones.
+    """
+    seen = np.unique(y_train_M)
+    j = proba_NJ.shape[1]
+    proba_NK = np.zeros((len(proba_NJ), n_classes))
+    proba_NK[:, seen if j == len(seen) else np.arange(j)] = proba_NJ
+    return proba_NK
 
 
 def _seen(store: Store, spec: ProbeSpec) -> bool:
