@@ -207,7 +207,9 @@ class WideLogistic:
         f *= self.scale
         w, u = np.linalg.eigh(f @ f.T)
         keep = w > 1e-9 * max(float(w.max()), 1e-12)
-        self.turn_FR = f.T @ (u[:, keep] / np.sqrt(w[keep]))
+        # A collapsed codec has features that never move: one empty direction, and chance.
+        keep[-1] = True
+        self.turn_FR = f.T @ (u[:, keep] / np.sqrt(w[keep].clip(1e-24)))
         search = GridSearchCV(
             LogisticRegression(max_iter=300, tol=1e-3),
             {"C": list(self.grid)},
