@@ -189,7 +189,7 @@ def add_encoder(report: Report, run: Path) -> None:
     train, val = read_metrics(run), _validation(run)
     panels = {
         "masked-code cross-entropy": ["loss", "unigram_ce"],
-        "accuracy": ["acc_1", "acc_2", "acc_4"],
+        "accuracy of hidden codes, by level": ["acc_0", "acc_1", "acc_3"],
     }
     report.figure(
         loss_curves(train, val, panels),
