@@ -101,7 +101,7 @@ def _encode(args: argparse.Namespace) -> int:
 
     encoded = encode_file(args.recording, args.checkpoint, line_freq=args.line_freq)
     out = Path(args.out or Path(args.recording).name + ".features.npz")
-    encoded.save(out)
+    out = encoded.save(out)
     sys.stdout.write(f"{encoded!r}\nwritten to {out}\n")
     if args.json:
         sys.stdout.write(json.dumps({"out": str(out), **encoded.summary()}) + "\n")

@@ -105,3 +105,20 @@ def test_trials_resample_to_whole_lengths_without_edges_falling_to_zero(n, sfreq
     middle = slice(expected // 4, -expected // 4)
     truth = 100 + np.sin(2 * np.pi * 3 * np.arange(expected)[:, None] / 256)
     np.testing.assert_allclose(y[middle], truth[middle], atol=0.01)
+
+
+@pytest.mark.parametrize("sfreq", [160.0, 200.0, 250.0, 255.0, 512.0, 1000.0])
+@pytest.mark.parametrize("seconds", [20.3, 21.0])
+def test_resampling_does_not_shift_a_sine(sfreq, seconds):
+    t = np.arange(int(seconds * sfreq)) / sfreq
+    wave = 1e-5 * np.sin(2 * np.pi * 7.3 * t)
+    raw = mne.io.RawArray(wave[None], mne.create_info(["Cz"], sfreq, "eeg"), verbose="ERROR")
+    raw.set_annotations(mne.Annotations([5.0], [1.0], ["blink"]), verbose="ERROR")
+    plain = Recipe(sfreq=256.0, highpass_hz=None, lowpass_hz=None, notch=False)
+    out, _, _ = apply_recipe(raw, plain, None)
+    y = out.get_data()[0]
+    at = np.arange(len(y)) / 256.0
+    inside = slice(256, -256)
+    # A shift of one millisecond would be an error of .046.
+    np.testing.assert_allclose(y[inside] / 1e-5, np.sin(2 * np.pi * 7.3 * at)[inside], atol=0.005)
+    assert out.annotations.onset.tolist() == [5.0]
