@@ -34,25 +34,31 @@ class Decoder(Protocol):
     def predict_proba(self, x_NCT: NDArray) -> NDArray: ...
 
 
-def inner_cv(y_N: NDArray, group_N: NDArray | None = None, n_splits: int = 5) -> list[Any]:
+def inner_cv(y_N: NDArray, group_N: NDArray | None = None, n_splits: int = 3) -> list[Any]:
     """Folds for choices inside a training set, as (train, test) indices.
 
     Whole groups (runs, subjects) where there are at least two of fair size that each hold every
-    class; otherwise contiguous stretches of each class, because neighbours in time resemble
-    each other and would make every choice look good.
+    class. Otherwise contiguous stretches of each class in each group: neighbours in time
+    resemble each other and would make every choice look good, and a third of a class is long
+    enough to hold out whole sessions that nobody marked.
     """
-    from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+    from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
     empty = np.zeros(len(y_N))
-    if group_N is not None:
-        names, index, sizes = np.unique(group_N, return_inverse=True, return_counts=True)
-        whole = all(len(set(y_N[index == g])) == len(set(y_N)) for g in range(len(names)))
-        if len(names) > 1 and whole and sizes.min() >= len(y_N) / (3 * len(names)):
-            by_group = LeaveOneGroupOut() if len(names) <= n_splits else None
-            by_group = by_group or StratifiedGroupKFold(n_splits)
-            return list(by_group.split(empty, y_N, index))
+    group_N = np.zeros(len(y_N), int) if group_N is None else group_N
+    names, index, sizes = np.unique(group_N, return_inverse=True, return_counts=True)
+    whole = all(len(set(y_N[index == g])) == len(set(y_N)) for g in range(len(names)))
+    if len(names) > 1 and whole and sizes.min() >= len(y_N) / (3 * len(names)):
+        by_group = LeaveOneGroupOut() if len(names) <= 5 else StratifiedGroupKFold(5)
+        return list(by_group.split(empty, y_N, index))
     smallest = int(np.unique(y_N, return_counts=True)[1].min())
-    return list(StratifiedKFold(max(2, min(n_splits, smallest))).split(empty, y_N))
+    n_splits = max(2, min(n_splits, smallest))
+    fold_N = np.zeros(len(y_N), int)
+    for k in np.unique(y_N):
+        for g in range(len(names)):
+            rows = np.flatnonzero((y_N == k) & (index == g))
+            fold_N[rows] = np.arange(len(rows)) * n_splits // max(len(rows), 1)
+    return [(np.flatnonzero(fold_N != f), np.flatnonzero(fold_N == f)) for f in range(n_splits)]
 
 
 def logistic(folds: list[Any], *steps: Any, grid: dict[str, list] | None = None) -> Any:

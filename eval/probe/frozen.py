@@ -66,7 +66,7 @@ class FrozenProbe:
                 self.scores[str(c)] = found.score
                 if found.score > best:
                     best, self.best, self.probe, self.usual = found.score, c, found, usual
-        self.choice = f"{self.best}, C={self.probe.c:g}"
+        self.choice = f"{self.best}, {self.probe.choice}"
         return self
 
     def predict_proba(self, x_NCT: NDArray) -> NDArray:

@@ -132,11 +132,16 @@ def test_inner_folds_keep_runs_whole_where_runs_hold_every_class():
         assert not set(run[train]) & set(run[test])
 
 
-def test_inner_folds_are_contiguous_where_there_are_no_runs():
-    y = np.tile([0, 1], 20)
-    train, test = inner_cv(y, np.repeat(["a", "b"], [38, 2]))[0]
-    assert np.array_equal(np.sort(test), np.arange(len(test)))
-    assert set(y[test]) == set(y[train]) == {0, 1}
+def test_inner_folds_are_contiguous_in_each_recording_where_runs_are_unequal():
+    y = np.tile([0, 1], 24)
+    recording = np.repeat(["a", "b"], [36, 12])
+    folds = inner_cv(y, recording)
+    assert len(folds) == 3
+    for f, (train, test) in enumerate(folds):
+        want = [*range(12 * f, 12 * f + 12), *range(36 + 4 * f, 40 + 4 * f)]
+        assert test.tolist() == want
+        assert sorted([*train, *test]) == list(range(48))
+        assert set(y[test]) == set(y[train]) == {0, 1}
 
 
 def test_an_unknown_baseline_names_the_known_ones():

@@ -91,13 +91,15 @@ def test_log_covariance_is_the_logarithm_of_known_variances():
     assert np.allclose(found[0, [1, 2, 4]], 0, atol=0.1)
 
 
-def test_wide_logistic_gives_what_scikit_learn_gives_on_all_features():
+@pytest.mark.parametrize("spread", ["shared", "own"])
+def test_wide_logistic_gives_what_scikit_learn_gives_on_all_features(spread):
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
     f, y = rng.normal(size=(30, 200)), np.arange(30) % 3
     f[:, 0] += y
-    wide = WideLogistic([0.1]).fit(f, y)
+    f[:, 1] *= 30
+    wide = WideLogistic([0.1], (spread,)).fit(f, y)
     scaled = (f - wide.centre_F) * wide.scale
     direct = LogisticRegression(C=0.1, max_iter=2000, tol=1e-8).fit(scaled, y)
     assert np.allclose(wide.predict_proba(f), direct.predict_proba(scaled), atol=1e-3)
