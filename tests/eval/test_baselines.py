@@ -134,11 +134,11 @@ def test_inner_folds_keep_runs_whole_where_runs_hold_every_class():
 
 def test_inner_folds_are_contiguous_in_each_recording_where_runs_are_unequal():
     y = np.tile([0, 1], 24)
-    recording = np.repeat(["a", "b"], [36, 12])
+    recording = np.repeat(["a", "b"], [42, 6])
     folds = inner_cv(y, recording)
     assert len(folds) == 3
     for f, (train, test) in enumerate(folds):
-        want = [*range(12 * f, 12 * f + 12), *range(36 + 4 * f, 40 + 4 * f)]
+        want = [*range(14 * f, 14 * f + 14), *range(42 + 2 * f, 44 + 2 * f)]
         assert test.tolist() == want
         assert sorted([*train, *test]) == list(range(48))
         assert set(y[test]) == set(y[train]) == {0, 1}
