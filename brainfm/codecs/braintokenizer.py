@@ -168,11 +168,13 @@ class BrainTokenizer(Codec):
     def encode_sensors(self, x_BCNP: Tensor) -> Tensor:
         """Each channel's windows alone, before sources look at them: (B, C, N, F, D)."""
         b, c, n, p = x_BCNP.shape
-        x_M1P = x_BCNP.reshape(b * c * n, 1, p)
-        h_MFD = self.encoder(x_M1P).transpose(1, 2)
-        if self.config.linear_path:
-            h_MFD = h_MFD + self.patch_in(x_M1P.unflatten(-1, (-1, self.config.hop)).squeeze(1))
-        return h_MFD.unflatten(0, (b, c, n))
+        h_MFD = self.encoder(x_BCNP.reshape(b * c * n, 1, p)).transpose(1, 2)
+        h_BCNFD = h_MFD.unflatten(0, (b, c, n))
+        return h_BCNFD + self.encode_patches(x_BCNP) if self.config.linear_path else h_BCNFD
+
+    def encode_patches(self, x_BCNP: Tensor) -> Tensor:
+        """The linear path alone, where there is one: (B, C, N, F, D)."""
+        return self.patch_in(x_BCNP.unflatten(-1, (-1, self.config.hop)))
 
     def encode_windows(self, x_BCNP: Tensor, sensor_BCD: Tensor, valid_BC: Tensor) -> Tensor:
         """Backward solution: (B, S, N, F, D) source features, before normalisation.

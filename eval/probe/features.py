@@ -1,6 +1,7 @@
-"""What a model knows of a trial, at four depths, and linear classifiers that read it.
+"""What a model knows of a trial, at several depths, and linear classifiers that read it.
 
-Taps: "sensors" (each channel alone, after the codec's waveform encoder), "sources" (after
+Taps: "patches" (each channel's linear path alone, where the codec has one), "sensors" (with the
+codec's waveform encoder), "sources" (after
 sources have looked at all sensors, before quantisation), "codes" (dequantised), "encoder" (the
 transformer's output). Shapes: N trials, S sources or sensors, W steps, D width, F features.
 """
@@ -59,6 +60,8 @@ def unpack(packed: dict[str, Any]) -> BrainModel:
 def taps_of(model: BrainModel) -> tuple[str, ...]:
     """Depths at which a model can be read, shallow to deep."""
     taps = ("sensors", "sources", "codes")
+    if tokenizer_of(model).config.linear_path:
+        taps = ("patches", *taps)
     return (*taps, "encoder") if isinstance(model, BrainOmni) else taps
 
 
@@ -102,8 +105,10 @@ def _read_batch(
 ) -> dict[str, torch.Tensor]:
     tokenizer = tokenizer_of(model)
     out = {}
-    if {"sensors", "sources", "codes"} & set(taps):
+    if {"patches", "sensors", "sources", "codes"} & set(taps):
         x_BCNP = unfold_windows(batch.signal_BCT, tokenizer.config.window)
+        if "patches" in taps:
+            out["patches"] = tokenizer.encode_patches(x_BCNP).flatten(2, 3)
         if "sensors" in taps:
             out["sensors"] = tokenizer.encode_sensors(x_BCNP).flatten(2, 3)
         if {"sources", "codes"} & set(taps):
@@ -175,7 +180,7 @@ def candidates_of(model: BrainModel) -> tuple[Candidate, ...]:
     only what keeps time or space. Amplitude is tried where features keep time.
     """
     pools = {tap: tuple(POOLS) for tap in ("sensors", "encoder")}
-    pools |= {"sources": ("flat", "log covariance"), "codes": ("flat",)}
+    pools |= {"patches": ("flat",), "sources": ("flat", "log covariance"), "codes": ("flat",)}
     return tuple(
         Candidate(tap, pool, aligned, amplitude)
         for aligned in (False, True)

@@ -60,10 +60,11 @@ class Recipe:
 
 
 class AlignedEncoder(nn.Module):
-    """A pretrained or fresh model behind a trainable alignment, with a head at two depths.
+    """A pretrained or fresh model behind a trainable alignment, with a head at each depth.
 
-    The heads read the sensors' own features (fine in space) and the transformer's (or, for a
-    bare codec, the sources'); their logits add up.
+    The heads read the sensors' own features (fine in space; where the codec has a linear path,
+    that path alone as well) and the transformer's (or, for a bare codec, the
+    sources'); their logits add up.
     """
 
     def __init__(
@@ -84,15 +85,15 @@ class AlignedEncoder(nn.Module):
             label_smoothing=recipe.label_smoothing,
         )
         deep = self.model.dim if isinstance(self.model, BrainOmni) else config.dim
+        self.depths = (*(("patches",) if config.linear_path else ()), "sensors", "encoder")
+        shapes = dict.fromkeys(self.depths, (len(matrix_CC), config.dim))
+        shapes["encoder"] = (config.n_sources, deep)
         self.heads = nn.ModuleList(
-            [
-                Classify(ClassifyConfig(n_sources=len(matrix_CC), dim=config.dim, **sizes)),
-                Classify(ClassifyConfig(n_sources=config.n_sources, dim=deep, **sizes)),
-            ]
+            Classify(ClassifyConfig(n_sources=s, dim=d, **sizes)) for s, d in shapes.values()
         )
 
     def features(self, batch: SignalBatch) -> list[Features]:
-        """Sensors' and encoder's features of a normalised batch."""
+        """Features of a normalised batch at each of `depths`."""
         x_BCT = torch.einsum("dc,bct->bdt", self.align_CC, batch.signal_BCT)
         std_B11 = x_BCT.std((1, 2), keepdim=True).clamp_min(1e-6)
         x_BCT = x_BCT / std_B11
@@ -103,19 +104,18 @@ class AlignedEncoder(nn.Module):
         if isinstance(self.model, BrainOmni):
             h_BSWD = self.model.run_blocks(self.model.embed(latent_BSWD), skip_last=1)
             latent_BSWD = F.normalize(h_BSWD, dim=-1)
-        h_BCWD = h_BCNFD.flatten(2, 3)
+        seen = [h_BCNFD.flatten(2, 3), latent_BSWD]
+        if "patches" in self.depths:
+            seen.insert(0, self.tokenizer.encode_patches(x_BCNP).flatten(2, 3))
         if self.usual_scale > 0:
             size_B = self.trial_scale(batch, std_B11) / self.usual_scale
             size_B111 = size_B.clamp(0.1, 10.0).float()[:, None, None, None]
-            h_BCWD, latent_BSWD = h_BCWD * size_B111, latent_BSWD * size_B111
+            seen = [h * size_B111 for h in seen]
         config = self.tokenizer.config
         step_s = config.hop / batch.sfreq
         time_W = torch.arange(latent_BSWD.shape[2], dtype=torch.float64) * step_s
-        any_BS = batch.valid_BC.any(1, keepdim=True).expand(-1, config.n_sources)
-        return [
-            Features(h_BCWD, torch.ones_like(batch.valid_BC), time_W, step_s),
-            Features(latent_BSWD, any_BS, time_W, step_s),
-        ]
+        any_B1 = batch.valid_BC.any(1, keepdim=True)
+        return [Features(h, any_B1.expand(-1, h.shape[1]), time_W, step_s) for h in seen]
 
     def trial_scale(self, batch: SignalBatch, std_B11: Tensor | None = None) -> Tensor:
         """(B,) what both normalisations, before and after the alignment, divide by."""
@@ -260,13 +260,12 @@ class FineTune:
                 pooled.append(head.pool(whole).numpy())
         # The head that knows less starts at zero: it would only add noise to the other.
         probes = [WideLogistic(C_GRID[1:4]).fit(f, y_N, group_N) for f in pooled]
-        best = max((0, 1), key=lambda i: probes[i].score)
+        best = max(range(len(probes)), key=lambda i: probes[i].score)
         for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
             weight_KF, bias_K = probe.weights()
             share = 1.0 if i == best else 0.0
             head.start_from(torch.as_tensor(share * weight_KF), torch.as_tensor(share * bias_K))
-        depth = ("sensors", "encoder")[best]
-        return probes[best].score, f"{depth}, {probes[best].choice}"
+        return probes[best].score, f"{net.depths[best]}, {probes[best].choice}"
 
     def _augment(
         self, batch: SignalBatch, share_BK: Tensor, rng: np.random.Generator
