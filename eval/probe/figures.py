@@ -105,7 +105,7 @@ def confusions(result: dict[str, Any]) -> Any:
                     ha="center",
                     va="center",
                     fontsize=9,
-                    color="white" if shares[i, j] > 0.6 else INK,
+                    color="white" if shares[i, j] > 0.75 else INK,
                 )
         long = max(len(c) for c in result["classes"]) > 6
         turn = {"rotation": 30, "ha": "right"} if long else {}

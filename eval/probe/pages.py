@@ -9,6 +9,8 @@ from eval.probe.run import METRIC, best_row, table_rows
 from eval.report import Report
 from eval.tables import markdown_table
 
+COLUMNS = ["route", "balanced accuracy", "accuracy", "kappa", "macro f1", "auroc", "seeds"]
+
 INTERVAL = (
     "Value ± standard deviation over seeds [95 % bootstrap interval over test trials, the mean "
     "over seeds in each resample]. Baselines are fitted on the same trials."
@@ -45,7 +47,7 @@ def add_dataset(report: Report, result: dict[str, Any]) -> None:
     for sentence in result["verdict"]:
         report.text(sentence, kind="verdict")
     report.text(describe(result))
-    report.table(table_rows(result), INTERVAL, simulated=simulated)
+    report.table(table_rows(result), INTERVAL, COLUMNS, simulated=simulated)
     report.figure(
         bars(result),
         f"{result['title']}: balanced accuracy, 95 % bootstrap intervals, seeds as dots.",
@@ -102,10 +104,9 @@ def describe(result: dict[str, Any]) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """Heading, verdict and table, for files and issues."""
-    columns = ["route", "balanced accuracy", "accuracy", "kappa", "macro f1", "auroc", "seeds"]
     return (
         f"## {result['title']}\n\n"
         + " ".join(result["verdict"])
         + f"\n\n{describe(result)}\n\n"
-        + markdown_table(table_rows(result), columns)
+        + markdown_table(table_rows(result), COLUMNS)
     )
