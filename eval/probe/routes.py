@@ -172,3 +172,10 @@ def _one_thread() -> None:
 
     torch.set_num_threads(1)
     threadpool_limits(1)
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    # A strongly regularised probe that stops at its iteration limit is still a fair decoder;
+    # said once a fold and candidate, the warning buries the table.
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)
