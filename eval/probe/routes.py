@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -169,13 +170,10 @@ def fit_one(route: Route, seed: int, train: Trials) -> Fitted:
 def _one_thread() -> None:
     """Two busy processes with two threads each spin: seconds become minutes."""
     import torch
+    from sklearn.exceptions import ConvergenceWarning
 
     torch.set_num_threads(1)
     threadpool_limits(1)
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
     # A strongly regularised probe that stops at its iteration limit is still a fair decoder;
     # said once a fold and candidate, the warning buries the table.
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
