@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     console.rule("done")
     for found in result["datasets"]:
-        console.print(found["verdict"], highlight=False)
+        console.print(f"{found['title']}: {' '.join(found['verdict'])}", highlight=False)
     total = sum(seconds.values())
     console.print(f"{total / 60:.1f} minutes; open {page}", highlight=False)
     if args.json:
