@@ -32,6 +32,7 @@ from brainfm.training import strategies
 from brainfm.training.callbacks import ReconstructionPictures, StepBar
 from brainfm.training.checkpoint import Checkpoints, latest
 from brainfm.training.export import Export
+from brainfm.training.memory import keep_freed_memory
 from brainfm.training.metrics import MetricsCSV
 from brainfm.training.preempt import Preempt, Preempted
 from brainfm.training.refusals import ConfigError, explain
@@ -219,6 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     quieten()
     load_rooms()
+    keep_freed_memory()
     try:
         BrainCLI(
             BrainTask,

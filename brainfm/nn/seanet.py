@@ -67,41 +67,84 @@ def _library_config(config: SEANetConfig) -> Any:
     )
 
 
+Span = tuple[int, int]
+"""First sample of the part of a buffer that counts, and its length."""
+
+
+def _empty_outside(like: Tensor, span: Span, samples: int) -> Tensor:
+    """(M, samples, H): zero outside the span, not yet written inside."""
+    full = like.new_empty(like.shape[0], samples, like.shape[2])
+    full[:, : span[0]] = 0.0
+    full[:, sum(span) :] = 0.0
+    return full
+
+
 class _EluPad(torch.autograd.Function):
-    """ELU of (M, T, H), reflected at both ends of T, in one buffer (float32 on CPU)."""
+    """ELU of x[:, start : start + n] between `left` and `right` added samples, in one buffer.
+
+    x is (M, T, H) float32 on CPU; the added samples are its reflection, or zeros.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, left: int, right: int) -> Tensor:
-        n = x.shape[1]
+    def forward(ctx: Any, x: Tensor, span: Span, ends: tuple[int, int], zeros: bool) -> Tensor:
+        (start, n), (left, right) = span, ends
+        x_n = x[:, start : start + n]
         y = x.new_empty(x.shape[0], left + n + right, x.shape[2])
         mid = y[:, left : left + n]
         # max(exp(min(x, 0)) - 1, x): 1 ulp of 1 from expm1, which takes six times as long.
-        torch.clamp(x, max=0.0, out=mid)
-        torch.maximum(mid.exp_().sub_(1.0), x, out=mid)
-        for i in range(left):
-            y[:, left - 1 - i] = mid[:, i + 1]
-        for i in range(right):
-            y[:, left + n + i] = mid[:, n - 2 - i]
+        torch.clamp(x_n, max=0.0, out=mid)
+        torch.maximum(mid.exp_().sub_(1.0), x_n, out=mid)
+        if zeros:
+            y[:, :left] = 0.0
+            y[:, left + n :] = 0.0
+        else:
+            for i in range(left):
+                y[:, left - 1 - i] = mid[:, i + 1]
+            for i in range(right):
+                y[:, left + n + i] = mid[:, n - 2 - i]
         ctx.save_for_backward(y)
-        ctx.ends = (left, right)
+        ctx.span, ctx.ends, ctx.zeros, ctx.samples = span, ends, zeros, x.shape[1]
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (y,) = ctx.saved_tensors
-        left, right = ctx.ends
-        n = y.shape[1] - left - right
+        (start, n), (left, right) = ctx.span, ctx.ends
+        full = _empty_outside(grad, ctx.span, ctx.samples)
+        out = full[:, start : start + n]
+        # The slope of ELU from its result: y + 1 below zero, 1 above.
+        slope = torch.ops.aten.elu_backward
+        mid = slice(left, left + n)
+        slope.grad_input(grad[:, mid], 1.0, 1.0, 1.0, True, y[:, mid], grad_input=out)
+        if not ctx.zeros:
+            for i in range(left):
+                out[:, i + 1] += slope(
+                    grad[:, left - 1 - i], 1.0, 1.0, 1.0, True, y[:, left - 1 - i]
+                )
+            for i in range(right):
+                out[:, n - 2 - i] += slope(
+                    grad[:, left + n + i], 1.0, 1.0, 1.0, True, y[:, left + n + i]
+                )
+        return full, None, None, None
 
-        def through(part: slice | int) -> Tensor:
-            # The slope of ELU from its result: y + 1 below zero, 1 above.
-            return torch.ops.aten.elu_backward(grad[:, part], 1.0, 1.0, 1.0, True, y[:, part])
 
-        out = through(slice(left, left + n))
-        for i in range(left):
-            out[:, i + 1] += through(left - 1 - i)
-        for i in range(right):
-            out[:, n - 2 - i] += through(left + n + i)
-        return out, None, None
+class _AddSpan(torch.autograd.Function):
+    """inner + skip[:, span], into inner; the gradient of skip is made in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, inner: Tensor, skip: Tensor, span: Span) -> Tensor:
+        ctx.span, ctx.samples = span, skip.shape[1]
+        ctx.mark_dirty(inner)
+        return inner.add_(skip[:, span[0] : sum(span)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        (start, n), samples = ctx.span, ctx.samples
+        if n == samples:
+            return grad, grad, None
+        full = _empty_outside(grad, ctx.span, samples)
+        full[:, start : start + n] = grad
+        return grad, full, None
 
 
 def _reflect(x_MTH: Tensor, left: int, right: int) -> Tensor:
@@ -114,11 +157,13 @@ def _reflect(x_MTH: Tensor, left: int, right: int) -> Tensor:
     return x[..., : x.shape[-1] - extra].transpose(1, 2)
 
 
-def _elu_reflect(x_MTH: Tensor, left: int, right: int) -> Tensor:
+def _elu_pad(x_MTH: Tensor, span: Span, ends: tuple[int, int], zeros: bool = False) -> Tensor:
+    start, n = span
     fast = x_MTH.dtype == torch.float32 and x_MTH.device.type == "cpu"
-    if fast and x_MTH.shape[1] > max(left, right):
-        return _EluPad.apply(x_MTH, left, right)
-    return _reflect(F.elu(x_MTH), left, right)
+    if fast and (zeros or n > max(ends)):
+        return _EluPad.apply(x_MTH, span, ends, zeros)
+    h = F.elu(x_MTH[:, start : start + n])
+    return F.pad(h, (0, 0, *ends)) if zeros else _reflect(h, *ends)
 
 
 def _image(x_MTH: Tensor) -> Tensor:
@@ -130,15 +175,16 @@ def _kernel(weight: Tensor) -> Tensor:
     return weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
-def _conv(wrapped: nn.Module, x_MTH: Tensor, elu: bool) -> Tensor:
+def _conv(wrapped: nn.Module, x_MTH: Tensor, elu: bool, span: Span | None = None) -> Tensor:
     """EncodecConv1d, after an ELU or not: (M, T, H) -> (M, ceil(T / stride), H')."""
     conv = wrapped.conv
     stride, dilation = conv.stride[0], conv.dilation[0]
+    span = span or (0, x_MTH.shape[1])
     total = (conv.kernel_size[0] - 1) * dilation + 1 - stride
     right = 0 if wrapped.causal else total // 2
-    fill_last_frame = -x_MTH.shape[1] % stride
+    fill_last_frame = -span[1] % stride
     ends = (total - right, right + fill_last_frame)
-    x = _elu_reflect(x_MTH, *ends) if elu else _reflect(x_MTH, *ends)
+    x = _elu_pad(x_MTH, span, ends) if elu else _reflect(x_MTH, *ends)
     if conv.in_channels == 1 and dilation == 1:
         taps = x[..., 0].unfold(1, conv.kernel_size[0], stride)
         return F.linear(taps, conv.weight[:, 0], conv.bias)
@@ -148,23 +194,23 @@ def _conv(wrapped: nn.Module, x_MTH: Tensor, elu: bool) -> Tensor:
     return y.squeeze(2).transpose(1, 2)
 
 
-def _conv_transposed(wrapped: nn.Module, x_MTH: Tensor) -> Tensor:
-    """EncodecConvTranspose1d after an ELU: (M, T, H) -> (M, T stride, H')."""
+def _conv_transposed(wrapped: nn.Module, x_MTH: Tensor, span: Span) -> tuple[Tensor, Span]:
+    """EncodecConvTranspose1d after an ELU: (M, T, H) -> (M, (T + 1) stride, H') and its span.
+
+    The kernel is two strides long, so a block of `stride` results sees two frames: a plain
+    convolution of two taps with stride x H' outputs, in half the time of the transposed one.
+    What the published module cuts at the ends stays, outside the span that counts.
+    """
     conv = wrapped.conv
-    stride = conv.stride[0]
-    total = conv.kernel_size[0] - stride
-    right = total if wrapped.causal else total // 2
-    left = total - right
-    both = min(left, right)
-    y = F.conv_transpose2d(
-        _image(_elu_reflect(x_MTH, 0, 0)),
-        _kernel(conv.weight),
-        conv.bias,
-        stride=(1, stride),
-        padding=(0, both),
-    )
-    y = y.squeeze(2).transpose(1, 2)
-    return y[:, left - both : y.shape[1] - (right - both)]
+    stride, wide = conv.stride[0], conv.out_channels
+    h = _elu_pad(x_MTH, span, (1, 1), zeros=True)
+    # (H, H', 2 stride) -> (stride x H', H, 2): tap 0 meets the earlier frame.
+    taps = conv.weight.unflatten(2, (2, stride)).flip(2)
+    taps = taps.permute(3, 1, 0, 2).reshape(stride * wide, conv.in_channels, 2)
+    y = F.conv2d(_image(h), _kernel(taps), conv.bias.repeat(stride))
+    y = y.squeeze(2).transpose(1, 2).reshape(x_MTH.shape[0], -1, wide)
+    right = stride if wrapped.causal else stride // 2
+    return y, (stride - right, span[1] * stride)
 
 
 def run_library(layers: nn.ModuleList, x_MHT: Tensor) -> Tensor:
@@ -177,26 +223,31 @@ def run_library(layers: nn.ModuleList, x_MHT: Tensor) -> Tensor:
 def run_fast(layers: nn.ModuleList, x_MHT: Tensor) -> Tensor:
     """The same function of the same parameters, channels fastest."""
     h, elu = x_MHT.transpose(1, 2), False
+    span: Span = (0, h.shape[1])
     for layer in layers:
         kind = type(layer).__name__
         if kind == "ELU":
             elu = True
             continue
+        if kind == "EncodecConvTranspose1d":
+            h, span = _conv_transposed(layer, h, span)
+            elu = False
+            continue
         if kind == "EncodecConv1d":
-            h = _conv(layer, h, elu)
-        elif kind == "EncodecConvTranspose1d":
-            h = _conv_transposed(layer, h)
+            h = _conv(layer, h, elu, span)
         elif kind == "EncodecResnetBlock":
             # Each ELU of the block stands before a convolution.
-            inner = h
-            for part in layer.block[1::2]:
+            inner = _conv(layer.block[1], h, True, span)
+            for part in layer.block[3::2]:
                 inner = _conv(part, inner, True)
-            skip = h if isinstance(layer.shortcut, nn.Identity) else _conv(layer.shortcut, h, False)
-            h = inner.add_(skip)
+            plain = isinstance(layer.shortcut, nn.Identity)
+            # The skip path covers the whole buffer: cutting it first would copy it.
+            skip = h if plain else _conv(layer.shortcut, h, False)
+            h = _AddSpan.apply(inner, skip, span)
         else:
             x_TMH = h.transpose(0, 1)
             h = (layer.lstm(x_TMH)[0] + x_TMH).transpose(0, 1)
-        elu = False
+        span, elu = (0, h.shape[1]), False
     return h.transpose(1, 2)
 
 

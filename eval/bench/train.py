@@ -23,6 +23,7 @@ from torch import Tensor
 from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig, unfold_windows
 from brainfm.codecs.losses import codec_losses, normalise_target
 from brainfm.signals.preprocess import Preprocess, Recipe
+from brainfm.training.memory import keep_freed_memory
 from brainfm.types import SignalBatch, WindowRef
 
 PUBLISHED_S = 0.64
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = _arguments(argv)
     threads = torch.get_num_threads()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as train.py does
     try:
         torch.manual_seed(0)
         return _measure(args)

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from brainfm.errors import ContractError
 from brainfm.hub import BrainModel, load_model
 from brainfm.signals.preprocess import Normalise
+from brainfm.training.memory import keep_freed_memory
 from eval.baselines import BASELINES, IMAGERY, STOCHASTIC, make_baseline
 from eval.probe.finetune import FineTune, Recipe
 from eval.probe.frozen import AlignedMeans, FrozenProbe, fresh_like
@@ -174,6 +175,7 @@ def _one_thread() -> None:
 
     torch.set_num_threads(1)
     threadpool_limits(1)
+    keep_freed_memory()
     # A strongly regularised probe that stops at its iteration limit is still a fair decoder;
     # said once a fold and candidate, the warning buries the table.
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
