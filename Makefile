@@ -41,9 +41,8 @@ lint: install ## only ruff and mypy
 parity: install ## published numbers, array by array: runs/parity/report.html
 	$(PY) -m eval.parity tests/golden/brainomni.npz
 
-bench: install ## speed as ratios in one run: runs/bench_*/report.html
-	$(PY) -m eval.bench loader
-	$(PY) -m eval.bench train
+bench: install ## speed as ratios in one run: runs/bench/report.html
+	$(PY) -m eval.bench all
 
 clean: ## remove runs and caches, keep .venv and data
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

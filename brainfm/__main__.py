@@ -1,4 +1,4 @@
-"""`python -m brainfm`: info, encode, export. A light parser; it answers before torch is loaded."""
+"""`python -m brainfm`: info and encode. A light parser; it answers before torch is loaded."""
 
 from __future__ import annotations
 

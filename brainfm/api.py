@@ -133,6 +133,8 @@ def encode(
     >>> brainfm.encode(raw, "runs/demo/encoder/export").features.shape  # doctest: +SKIP
     (6, 16, 52, 128)
     """
+    if not 0 < window_s < float("inf"):
+        raise ContractError(f"window_s is {window_s}; give seconds, more than 0")
     model = _model(checkpoint, model)
     kind = _kind(raw_or_epochs)
     prepare = _from_epochs if kind == "epochs" else _from_raw

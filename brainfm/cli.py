@@ -31,7 +31,7 @@ from brainfm.tasks.base import BrainTask
 from brainfm.training import strategies
 from brainfm.training.callbacks import ReconstructionPictures, StepBar
 from brainfm.training.checkpoint import Checkpoints, latest
-from brainfm.training.export import Export
+from brainfm.training.export import Export, export_checkpoint
 from brainfm.training.memory import keep_freed_memory
 from brainfm.training.metrics import MetricsCSV
 from brainfm.training.preempt import Preempt, Preempted
@@ -120,6 +120,30 @@ class RunTrainer(Trainer):
             default_root_dir=default_root_dir,
         )
 
+    def export(
+        self,
+        model: BrainTask,
+        datamodule: BrainDataModule,
+        ckpt_path: str | None = None,
+        out: str | None = None,
+    ) -> None:
+        """Write the weights of a checkpoint with their contract; runs that shard need it.
+
+        Parameters
+        ----------
+        ckpt_path : checkpoint file, or folder of FSDP2; default: the run's newest
+        out : folder to write; default `<runs>/<name>/export`
+        """
+        run = Path(self.default_root_dir)
+        path = latest(run / "checkpoints") if ckpt_path in (None, "last") else Path(ckpt_path)
+        if path is None or not path.exists():
+            raise DataError(f"{path or run}: no checkpoint to export; run fit first")
+        datamodule.setup("fit")
+        model.adopt(datamodule.preprocess)
+        folder = Path(out or run / "export")
+        export_checkpoint(model.model, path, folder)
+        log.info("exported %s of %s to %s", type(model.model).__name__, path, folder)
+
 
 class BrainCLI(LightningCLI):
     """LightningCLI with a run folder, and with the callbacks no run should be without."""
@@ -136,7 +160,11 @@ class BrainCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         modules = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
-        return {"fit": modules | {"weights_only"}, "validate": modules | {"weights_only"}}
+        return {
+            "fit": modules | {"weights_only"},
+            "validate": modules | {"weights_only"},
+            "export": modules,
+        }
 
     @property
     def run_dir(self) -> Path:

@@ -269,3 +269,9 @@ def test_summaries_say_when_the_features_begin_and_end(model):
 def test_a_name_without_suffix_gets_one_when_saved(tmp_path):
     path = encoded([[True, True]] * 3).save(tmp_path / "sub-01.features")
     assert path == tmp_path / "sub-01.features.npz" and path.exists()
+
+
+@pytest.mark.parametrize("window_s", [float("nan"), float("inf"), 0.0, -2.0])
+def test_a_window_without_a_length_is_refused(model, window_s):
+    with pytest.raises(ContractError, match=f"window_s is {window_s}; give seconds"):
+        encode(raw_of(noise()), model=model, window_s=window_s)

@@ -29,7 +29,9 @@ class Export(Callback):
         if trainer.fast_dev_run or trainer.interrupted:
             return
         if is_sharded(trainer):
-            log.warning("the weights are sharded; export them with export_checkpoint afterwards")
+            log.warning(
+                "the weights are sharded; `python train.py export` makes the folder afterwards"
+            )
             return
         pl_module.model.save_pretrained(self.folder)
         log.info("exported %s to %s", type(pl_module.model).__name__, self.folder)

@@ -2,6 +2,7 @@
 
 Every file beside this one is a benchmark with `main(argv) -> dict`. Of that dict, `title`, `rows`
 (the table) and `notes` (sentences) are shown; all of it goes into runs/bench_NAME/report.json.
+NAME "all" runs every one of them into runs/bench.
 """
 
 import argparse
@@ -27,27 +28,35 @@ def names() -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Run one benchmark; 1 if it was refused."""
     parser = argparse.ArgumentParser("python -m eval.bench", description=__doc__)
-    parser.add_argument("name", choices=names())
+    parser.add_argument("name", choices=["all", *names()])
     parser.add_argument("--json", action="store_true", help="print one JSON line last")
     parser.add_argument("--runs", default="runs", help="folder of all reports")
     args, rest = parser.parse_known_args(argv)
+    chosen = names() if args.name == "all" else [args.name]
+    results = {}
     try:
-        result = importlib.import_module(f"eval.bench.{args.name}").main(rest)
+        for name in chosen:
+            results[name] = importlib.import_module(f"eval.bench.{name}").main(rest)
+            show(_title(name, results[name]), _rows(results[name]), results[name].get("notes", []))
     except (ContractError, DataError) as e:
         sys.stderr.write(f"brainfm: {e}\n")
         return 1
-    name = f"bench_{args.name}"
-    title = result.get("title", f"Benchmark: {args.name}")
-    rows = result.get("rows") or [_scalars(result)]
-    show(title, rows, result.get("notes", []))
-    report = Report(name, title, result)
-    report.table(rows)
-    for note in result.get("notes", []):
-        report.text(note)
-    page = report.write(Path(args.runs, name))
+    if args.name == "all":
+        title, data, folder = "Benchmarks", {"benchmarks": results}, "bench"
+    else:
+        data = results[args.name]
+        title, folder = _title(args.name, data), f"bench_{args.name}"
+    report = Report(folder, title, data)
+    for name, result in results.items():
+        if args.name == "all":
+            report.heading(_title(name, result))
+        report.table(_rows(result))
+        for note in result.get("notes", []):
+            report.text(note)
+    page = report.write(Path(args.runs, folder))
     Console().print(f"written to {page}")
     if args.json:
-        print_json({"name": name, **result})
+        print_json({"name": folder, **data})
     return 0
 
 
@@ -63,6 +72,14 @@ def show(title: str, rows: list[dict[str, Any]], notes: list[str]) -> None:
     console.print(table)
     for note in notes:
         console.print(note, highlight=False)
+
+
+def _title(name: str, result: dict[str, Any]) -> str:
+    return str(result.get("title", f"Benchmark: {name}"))
+
+
+def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return result.get("rows") or [_scalars(result)]
 
 
 def _scalars(result: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     from rich.console import Console
 
     from eval.probe.pages import add_dataset, markdown, summary
-    from eval.report import Report, print_json
+    from eval.report import Report, print_json, write_atomic
 
     args = parser().parse_args(argv)
     console = Console(stderr=True)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         out.print(*markdown_parts(result))
     folder = Path(args.out)
     page = report.write(folder)
-    (folder / "table.md").write_text("\n".join(markdown(r) for r in results))
+    write_atomic(folder / "table.md", "\n".join(markdown(r) for r in results))
     out.print(f"report: {page}")
     content = {"name": "probe", **report.data, "report": str(page)}
     if args.json:

@@ -66,3 +66,15 @@ def test_a_refused_benchmark_leaves_no_report(monkeypatch, tmp_path, capsys, err
     assert bench.main(["train", "--runs", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "brainfm: preset is 'x'; choose another\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_puts_every_benchmark_on_one_page(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "names", lambda: ["loader", "train"])
+    monkeypatch.setattr(loader, "main", lambda rest: {"ratio": 12.5, "notes": ["Warm."]})
+    monkeypatch.setattr(training, "main", lambda rest: {"title": "Step", "rows": [{"a": 0.75}]})
+    assert bench.main(["all", "--json", "--runs", str(tmp_path)]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["name"] == "bench" and said["benchmarks"]["loader"]["ratio"] == 12.5
+    page = (tmp_path / "bench" / "report.html").read_text()
+    assert page.index("Benchmark: loader") < page.index("Warm.") < page.index("Step")
+    assert ".750" in page

@@ -33,6 +33,20 @@ def test_a_checkpoint_exports_to_the_same_weights(finished, tmp_path):
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_the_command_exports_the_run_as_it_was_saved(runs, finished, tmp_path):
+    command = ("export", "--config", finished / "config.yaml", "--out", tmp_path / "again")
+    assert runs.main(*command) == 0
+    for name in ("model.safetensors", "config.json", "preprocessor_config.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / "export" / name).read_bytes()
+
+
+def test_a_run_without_a_checkpoint_cannot_be_exported(runs, tmp_path, capsys):
+    config = runs.config("codec", "never")
+    assert runs.main("export", "--config", config) == 1
+    assert "no checkpoint to export; run fit first" in capsys.readouterr().err
+    assert not (runs.run("never") / "export").exists()
+
+
 def test_a_checkpoint_of_other_sizes_is_refused_by_name(finished, tmp_path):
     model = BrainTokenizer(BrainTokenizerConfig(preset="test", codebook_size=16))
     with pytest.raises(ContractError, match="codes_KE"):
