@@ -1,4 +1,4 @@
-"""What a model knows of a trial, at several depths, and linear classifiers that read it.
+"""What a model knows of a trial, at several depths.
 
 Taps: "patches" (each channel's linear path alone, where the codec has one), "sensors" (with the
 codec's waveform encoder), "sources" (after
@@ -23,10 +23,6 @@ from brainfm.hub import BrainModel
 from brainfm.models.brainomni import BrainOmni
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, SignalBatch
-from eval.baselines import inner_cv
-
-C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse regularisation on features of unit spread."""
 
 
 def tokenizer_of(model: BrainModel) -> BrainTokenizer:
@@ -188,74 +184,3 @@ def candidates_of(model: BrainModel) -> tuple[Candidate, ...]:
         for pool in pools[tap]
         for amplitude in ((False, True) if pool == "flat" and tap != "codes" else (False,))
     )
-
-
-class WideLogistic:
-    """Logistic regression with L2 penalty where features outnumber trials, C by inner CV.
-
-    Features are centred and divided by one number, or each by its own spread, whichever the
-    inner folds prefer; then they are rotated onto the span of the training trials, which
-    changes no prediction of an L2-penalised model and makes width cheap.
-
-    Parameters
-    ----------
-    grid : values of C
-    spreads : what to try of "shared" and "own"
-    """
-
-    def __init__(
-        self, grid: Sequence[float] = C_GRID, spreads: Sequence[str] = ("shared", "own")
-    ) -> None:
-        self.grid, self.spreads = grid, spreads
-
-    def fit(self, f_NF: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> WideLogistic:
-        """Choose C and spread on the folds of `eval.baselines.inner_cv`, as baselines do."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import GridSearchCV
-
-        f = np.asarray(f_NF, np.float64)
-        self.centre_F = f.mean(0)
-        f = f - self.centre_F
-        folds = inner_cv(y_N, group_N)
-        self.score = -np.inf
-        for spread in self.spreads:
-            usual = max(float(f.std()), 1e-12)
-            # A feature that hardly moves must not be blown up to the size of the others.
-            own_F = np.maximum(f.std(0), 1e-3 * usual)
-            scale_F = 1.0 / (own_F if spread == "own" else np.full(f.shape[1], usual))
-            g = f * scale_F
-            w, u = np.linalg.eigh(g @ g.T)
-            keep = w > 1e-9 * max(float(w.max()), 1e-12)
-            # A collapsed codec has features that never move: one empty direction, and chance.
-            keep[-1] = True
-            turn_FR = g.T @ (u[:, keep] / np.sqrt(w[keep].clip(1e-24)))
-            search = GridSearchCV(
-                LogisticRegression(max_iter=300, tol=1e-3),
-                {"C": list(self.grid)},
-                scoring="balanced_accuracy",
-                cv=folds,
-            ).fit(g @ turn_FR, y_N)
-            if search.best_score_ > self.score:
-                self.score, self.c = float(search.best_score_), float(search.best_params_["C"])
-                self.model: Any = search.best_estimator_
-                self.scale, self.turn_FR, self.spread = scale_F, turn_FR, spread
-        return self
-
-    @property
-    def choice(self) -> str:
-        """What was chosen, in words."""
-        return f"C={self.c:g}{', each feature scaled' if self.spread == 'own' else ''}"
-
-    def predict_proba(self, f_NF: NDArray) -> NDArray:
-        f = (np.asarray(f_NF, np.float64) - self.centre_F) * self.scale
-        return self.model.predict_proba(f @ self.turn_FR)
-
-    def weights(self) -> tuple[NDArray, NDArray]:
-        """(K, F) weights and (K,) biases on the features as given; two rows for K = 2."""
-        weight_KF = (self.model.coef_ @ self.turn_FR.T) * self.scale
-        bias_K = self.model.intercept_ - weight_KF @ self.centre_F
-        if len(weight_KF) == 1:
-            # A logistic function of z is a softmax of (-z / 2, z / 2).
-            weight_KF = np.concatenate([-weight_KF, weight_KF]) / 2
-            bias_K = np.concatenate([-bias_K, bias_K]) / 2
-        return weight_KF, bias_K

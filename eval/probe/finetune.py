@@ -26,7 +26,8 @@ from brainfm.models.brainomni import BrainOmni
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, Features, HeadOutput, SignalBatch
 from eval.probe.align import EuclideanAlignment
-from eval.probe.features import C_GRID, WideLogistic, pack, tokenizer_of, trial_scale, unpack
+from eval.probe.features import pack, tokenizer_of, trial_scale, unpack
+from eval.probe.linear import C_GRID, WideLogistic, shifts_of
 
 
 @dataclass(frozen=True)
@@ -236,19 +237,25 @@ class FineTune:
                 if amplitude:
                     with torch.no_grad():
                         net.usual_scale.copy_(net.trial_scale(batch).median())
-                score, depth = self._probe(net, batch, y_N, group_N)
+                score, _ = self._probe(net, batch, y_N, group_N)
                 if score > best:
                     best, kept = score, copy.deepcopy(net)
-                    told = f"{depth}, {name}{', amplitude' if amplitude else ''}"
-        return kept, told
+                    told = f"{name}{', amplitude' if amplitude else ''}"
+        _, depth = self._probe(kept, batch, y_N, group_N, shifts_of(self.sfreq))
+        return kept, f"{depth}, {told}"
 
     def _probe(
-        self, net: AlignedEncoder, batch: SignalBatch, y_N: NDArray, group_N: NDArray | None
+        self,
+        net: AlignedEncoder,
+        batch: SignalBatch,
+        y_N: NDArray,
+        group_N: NDArray | None,
+        shifts: tuple[int, ...] = (0,),
     ) -> tuple[float, str]:
         """Fit a logistic regression at each depth; the better one becomes its head's start."""
         with torch.no_grad():
             rows = torch.arange(len(y_N)).split(64)
-            parts = [net.features(take(batch, i)) for i in rows]
+            parts = [net.features(roll(take(batch, i), n)) for n in shifts for i in rows]
             pooled = []
             for head, seen in zip(net.heads, zip(*parts, strict=True), strict=True):
                 whole = replace(
@@ -259,7 +266,7 @@ class FineTune:
                 head.calibrate(whole)
                 pooled.append(head.pool(whole).numpy())
         # The head that knows less starts at zero: it would only add noise to the other.
-        probes = [WideLogistic(C_GRID[1:4]).fit(f, y_N, group_N) for f in pooled]
+        probes = [WideLogistic(C_GRID[:4]).fit(f, y_N, group_N, len(shifts)) for f in pooled]
         best = max(range(len(probes)), key=lambda i: probes[i].score)
         for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
             weight_KF, bias_K = probe.weights()
@@ -272,7 +279,7 @@ class FineTune:
     ) -> tuple[SignalBatch, Tensor]:
         r = self.recipe
         most = round(r.shift_s * self.sfreq)
-        x = torch.roll(batch.x_BCWP, int(rng.integers(-most, most + 1)), 3)
+        x = roll(batch, int(rng.integers(-most, most + 1))).x_BCWP
         if r.mix > 0:
             share = float(rng.beta(r.mix, r.mix))
             other = torch.as_tensor(rng.permutation(len(x)))
@@ -286,6 +293,12 @@ class FineTune:
 def take(batch: SignalBatch, rows: Tensor) -> SignalBatch:
     """Some windows of a batch."""
     return replace(batch, **{name: v[rows] for name, v in batch._tensors()}, refs=[])
+
+
+def roll(batch: SignalBatch, n: int) -> SignalBatch:
+    """Every window `n` samples later, its end at its beginning."""
+    x_BCT = torch.roll(batch.signal_BCT, n, 2)
+    return replace(batch, x_BCWP=x_BCT.view_as(batch.x_BCWP))
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ Shapes: N trials, C channels, T samples, F features, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,11 @@ from brainfm.data.collate import batch_from_arrays
 from brainfm.hub import BrainModel
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels
-from eval.baselines import FeatureLogistic, window_means
+from eval.baselines import window_means
 from eval.probe.align import EuclideanAlignment, unitless
 from eval.probe.features import (
     POOLS,
     Candidate,
-    WideLogistic,
     candidates_of,
     pack,
     read_taps,
@@ -30,6 +28,7 @@ from eval.probe.features import (
     unpack,
     with_amplitude,
 )
+from eval.probe.linear import WideLogistic, shifts_of
 
 
 @dataclass
@@ -49,7 +48,7 @@ class FrozenProbe:
     candidates: tuple[Candidate, ...] = ()
 
     def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> FrozenProbe:
-        """Fit every candidate and keep the one with the best inner score."""
+        """Fit every candidate, keep the one with the best inner score, fit it to shifts too."""
         self.align = EuclideanAlignment().fit(x_NCT, self.channels)
         self.scores: dict[str, float] = {}
         best = -np.inf
@@ -65,20 +64,26 @@ class FrozenProbe:
                 found = WideLogistic().fit(f_NF, y_N, group_N)
                 self.scores[str(c)] = found.score
                 if found.score > best:
-                    best, self.best, self.probe, self.usual = found.score, c, found, usual
+                    best, self.best, self.usual = found.score, c, usual
+        shifts = shifts_of(self.sfreq)
+        copies = [self._features(np.roll(x_NCT, n, axis=2)) for n in shifts]
+        self.probe = WideLogistic().fit(np.concatenate(copies), y_N, group_N, len(shifts))
         self.choice = f"{self.best}, {self.probe.choice}"
         return self
 
     def predict_proba(self, x_NCT: NDArray) -> NDArray:
-        c = self.best
-        seen, scale_N = self._read(x_NCT, (c.tap,), c.aligned)
-        return self.probe.predict_proba(self._pooled(c, seen[c.tap], scale_N, self.usual))
+        return self.probe.predict_proba(self._features(x_NCT))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "model": pack(self.model)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = {**state, "model": unpack(state["model"])}
+
+    def _features(self, x_NCT: NDArray) -> NDArray:
+        c = self.best
+        seen, scale_N = self._read(x_NCT, (c.tap,), c.aligned)
+        return self._pooled(c, seen[c.tap], scale_N, self.usual)
 
     def _pooled(self, c: Candidate, h_NSWD: NDArray, scale_N: NDArray, usual: float) -> NDArray:
         return POOLS[c.pool](with_amplitude(h_NSWD, scale_N, usual) if c.amplitude else h_NSWD)
@@ -95,23 +100,31 @@ class FrozenProbe:
 class AlignedMeans:
     """Window means of aligned trials and logistic regression: the alignment without a network.
 
-    It says how much of a model's figure is owed to its input.
+    Shifts included, as the model routes have them: it says how much of their figure is owed to
+    the input.
     """
 
     channels: Channels
+    sfreq: float
 
     def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> AlignedMeans:
         self.align = EuclideanAlignment().fit(x_NCT, self.channels)
-        means = {
-            f"{n} windows": partial(window_means, n_windows=n, scale=True) for n in (8, 16, 32)
-        }
-        self.decoder = FeatureLogistic(means)
-        self.decoder.fit(self.align.transform(x_NCT), y_N, group_N)
-        self.choice = self.decoder.choice
+        best = -np.inf
+        for n_windows in (8, 16, 32):
+            found = WideLogistic().fit(self._features(x_NCT, n_windows), y_N, group_N)
+            if found.score > best:
+                best, self.n_windows = found.score, n_windows
+        shifts = shifts_of(self.sfreq)
+        copies = [self._features(np.roll(x_NCT, n, axis=2), self.n_windows) for n in shifts]
+        self.probe = WideLogistic().fit(np.concatenate(copies), y_N, group_N, len(shifts))
+        self.choice = f"{self.n_windows} windows, {self.probe.choice}"
         return self
 
     def predict_proba(self, x_NCT: NDArray) -> NDArray:
-        return self.decoder.predict_proba(self.align.transform(x_NCT))
+        return self.probe.predict_proba(self._features(x_NCT, self.n_windows))
+
+    def _features(self, x_NCT: NDArray, n_windows: int) -> NDArray:
+        return window_means(self.align.transform(x_NCT), n_windows, scale=True)
 
 
 def fresh_like(

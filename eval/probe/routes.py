@@ -99,7 +99,7 @@ def _baseline(name: str, sfreq: float, seed: int, train: Trials) -> Any:
 
 
 def _aligned_means(seed: int, train: Trials) -> AlignedMeans:
-    return AlignedMeans(train.channels)
+    return AlignedMeans(train.channels, train.sfreq)
 
 
 def _frozen(model_dir: str, fresh: bool, recipe: Recipe, seed: int, train: Trials) -> FrozenProbe:

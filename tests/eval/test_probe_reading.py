@@ -11,7 +11,6 @@ from eval.probe.align import EuclideanAlignment
 from eval.probe.features import (
     POOLS,
     Candidate,
-    WideLogistic,
     candidates_of,
     flat,
     log_covariance,
@@ -21,6 +20,7 @@ from eval.probe.features import (
     trial_scale,
     with_amplitude,
 )
+from eval.probe.linear import WideLogistic, shifts_of
 
 
 def features(n=3, s=4, w=20, d=5, seed=0):
@@ -228,3 +228,26 @@ def test_kinds_of_sensors_are_not_mixed():
     matrix = EuclideanAlignment().fit(x, channels).matrix_CC
     other = channels.kind[:, None] != channels.kind[None]
     assert other.any() and not matrix[other].any() and np.abs(matrix[~other]).min() > 0
+
+
+def test_copies_of_a_trial_never_stand_on_both_sides_of_a_fold():
+    rng = np.random.default_rng(0)
+    f, y = rng.normal(size=(60, 200)), rng.permutation(np.arange(60) % 2)
+    # Noise: only somebody who saw a trial's twin could name its class.
+    copies = np.concatenate([f, f + 1e-3, f - 1e-3])
+    assert WideLogistic().fit(copies, y, copies=3).score < 0.7
+
+
+def test_equal_copies_weigh_as_much_as_a_weaker_penalty():
+    rng = np.random.default_rng(1)
+    f = rng.normal(size=(40, 12))
+    y = (f[:, 0] + 0.5 * rng.normal(size=40) > 0).astype(int)
+    one = WideLogistic([0.2], ["shared"]).fit(f, y)
+    two = WideLogistic([0.1], ["shared"]).fit(np.tile(f, (2, 1)), y, copies=2)
+    assert np.allclose(one.predict_proba(f), two.predict_proba(f), atol=5e-3)
+    assert one.score == pytest.approx(two.score)
+
+
+@pytest.mark.parametrize("sfreq, samples", [(256.0, (0, -6, 6)), (100.0, (0, -2, 2)), (8.0, (0,))])
+def test_shifts_are_whole_samples_and_begin_with_none(sfreq, samples):
+    assert shifts_of(sfreq) == samples

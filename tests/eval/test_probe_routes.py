@@ -15,7 +15,6 @@ from eval.probe import __main__ as command
 from eval.probe.features import (
     POOLS,
     Candidate,
-    WideLogistic,
     candidates_of,
     log_covariance,
     read_taps,
@@ -23,6 +22,7 @@ from eval.probe.features import (
 from eval.probe.finetune import AlignedEncoder, FineTune, take
 from eval.probe.finetune import Recipe as TuneRecipe
 from eval.probe.frozen import AlignedMeans, FrozenProbe, fresh_like
+from eval.probe.linear import WideLogistic
 from eval.probe.routes import make_routes
 from eval.probe.trials import folds_of, spec_of
 
@@ -142,11 +142,15 @@ def test_a_frozen_probe_finds_a_wave_on_one_sensor(model, train):
 
 def test_a_frozen_probe_of_permuted_labels_stays_at_chance(model, train):
     x, y = stepped(train, 60)
-    y = np.random.default_rng(1).permutation(y)
     few = (Candidate("sensors", "flat", False),)
-    probe = FrozenProbe(model, train.channels, 64.0, Normalise(), few).fit(x, y)
     x_test, y_test = stepped(train, 60, seed=1)
-    assert 0.2 < (probe.predict_proba(x_test).argmax(1) == y_test).mean() < 0.8
+    hits = []
+    for seed in range(8):
+        # One permutation may by chance name both clusters right, or both wrong.
+        labels = np.random.default_rng(seed).permutation(y)
+        probe = FrozenProbe(model, train.channels, 64.0, Normalise(), few).fit(x, labels)
+        hits.append((probe.predict_proba(x_test).argmax(1) == y_test).mean())
+    assert 0.2 < np.mean(hits) < 0.8
 
 
 def test_a_fine_tune_starts_from_the_probe_and_lowers_the_loss(model, train):
@@ -213,7 +217,7 @@ def test_making_a_control_leaves_the_random_state_alone(model, train):
 def test_the_alignment_control_is_a_decoder_without_a_model(train):
     x, y = stepped(train)
     x_test, y_test = stepped(train, seed=1)
-    p = AlignedMeans(train.channels).fit(x, y).predict_proba(x_test)
+    p = AlignedMeans(train.channels, train.sfreq).fit(x, y).predict_proba(x_test)
     assert (p.argmax(1) == y_test).mean() > 0.9
 
 
