@@ -227,7 +227,11 @@ class FineTune:
         y_N: NDArray,
         group_N: NDArray | None,
     ) -> tuple[AlignedEncoder, str]:
-        """The network whose probe is best by inner CV: aligned or not, with amplitude or not."""
+        """The network whose probe is best by inner CV: which depth, aligned, with amplitude.
+
+        Its probe, fitted to shifted trials too, becomes the start of that depth's head. The other
+        heads start at zero: what knows less would only add noise.
+        """
         starts = {"as recorded": np.eye(len(self.channels))}
         starts["aligned"] = EuclideanAlignment().fit(x_NCT, self.channels).matrix_CC
         best = -np.inf
@@ -237,42 +241,39 @@ class FineTune:
                 if amplitude:
                     with torch.no_grad():
                         net.usual_scale.copy_(net.trial_scale(batch).median())
-                score, _ = self._probe(net, batch, y_N, group_N)
-                if score > best:
-                    best, kept = score, copy.deepcopy(net)
-                    told = f"{name}{', amplitude' if amplitude else ''}"
-        _, depth = self._probe(kept, batch, y_N, group_N, shifts_of(self.sfreq))
-        return kept, f"{depth}, {told}"
+                told = f"{name}{', amplitude' if amplitude else ''}"
+                for depth, f_NF in enumerate(self._pooled(net, batch)):
+                    found = WideLogistic(C_GRID[:4]).fit(f_NF, y_N, group_N)
+                    if found.score > best:
+                        best, kept = found.score, (copy.deepcopy(net), depth, found.spread, told)
+        net, depth, spread, told = kept
+        shifts = shifts_of(self.sfreq)
+        f_NF = self._pooled(net, batch, shifts)[depth]
+        probe = WideLogistic(C_GRID[:4], (spread,)).fit(f_NF, y_N, group_N, len(shifts))
+        weight_KF, bias_K = (torch.as_tensor(a) for a in probe.weights())
+        for i, head in enumerate(net.heads):
+            n_features = head.centre_F.numel()
+            mine = weight_KF if i == depth else weight_KF.new_zeros(len(bias_K), n_features)
+            head.start_from(mine, bias_K if i == depth else torch.zeros_like(bias_K))
+        return net, f"{net.depths[depth]}, {probe.choice}, {told}"
 
-    def _probe(
-        self,
-        net: AlignedEncoder,
-        batch: SignalBatch,
-        y_N: NDArray,
-        group_N: NDArray | None,
-        shifts: tuple[int, ...] = (0,),
-    ) -> tuple[float, str]:
-        """Fit a logistic regression at each depth; the better one becomes its head's start."""
-        with torch.no_grad():
-            rows = torch.arange(len(y_N)).split(64)
-            parts = [net.features(roll(take(batch, i), n)) for n in shifts for i in rows]
-            pooled = []
-            for head, seen in zip(net.heads, zip(*parts, strict=True), strict=True):
-                whole = replace(
-                    seen[0],
-                    h_BSWD=torch.cat([f.h_BSWD for f in seen]),
-                    valid_BS=torch.cat([f.valid_BS for f in seen]),
-                )
-                head.calibrate(whole)
-                pooled.append(head.pool(whole).numpy())
-        # The head that knows less starts at zero: it would only add noise to the other.
-        probes = [WideLogistic(C_GRID[:4]).fit(f, y_N, group_N, len(shifts)) for f in pooled]
-        best = max(range(len(probes)), key=lambda i: probes[i].score)
-        for i, (head, probe) in enumerate(zip(net.heads, probes, strict=True)):
-            weight_KF, bias_K = probe.weights()
-            share = 1.0 if i == best else 0.0
-            head.start_from(torch.as_tensor(share * weight_KF), torch.as_tensor(share * bias_K))
-        return probes[best].score, f"{net.depths[best]}, {probes[best].choice}"
+    @torch.no_grad()
+    def _pooled(
+        self, net: AlignedEncoder, batch: SignalBatch, shifts: tuple[int, ...] = (0,)
+    ) -> list[NDArray]:
+        """What each head sees of all trials, (copies x N, F), after setting its scale by them."""
+        rows = torch.arange(len(batch)).split(64)
+        parts = [net.features(roll(take(batch, i), n)) for n in shifts for i in rows]
+        out = []
+        for head, seen in zip(net.heads, zip(*parts, strict=True), strict=True):
+            whole = replace(
+                seen[0],
+                h_BSWD=torch.cat([f.h_BSWD for f in seen]),
+                valid_BS=torch.cat([f.valid_BS for f in seen]),
+            )
+            head.calibrate(whole)
+            out.append(head.pool(whole).numpy())
+        return out
 
     def _augment(
         self, batch: SignalBatch, share_BK: Tensor, rng: np.random.Generator

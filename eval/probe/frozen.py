@@ -64,10 +64,13 @@ class FrozenProbe:
                 found = WideLogistic().fit(f_NF, y_N, group_N)
                 self.scores[str(c)] = found.score
                 if found.score > best:
-                    best, self.best, self.usual = found.score, c, usual
+                    best, kept = found.score, (c, usual, found.spread)
+        self.best, self.usual, spread = kept
         shifts = shifts_of(self.sfreq)
         copies = [self._features(np.roll(x_NCT, n, axis=2)) for n in shifts]
-        self.probe = WideLogistic().fit(np.concatenate(copies), y_N, group_N, len(shifts))
+        self.probe = WideLogistic(spreads=(spread,)).fit(
+            np.concatenate(copies), y_N, group_N, len(shifts)
+        )
         self.choice = f"{self.best}, {self.probe.choice}"
         return self
 
