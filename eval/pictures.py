@@ -85,9 +85,10 @@ def sensor_map(layouts: Mapping[str, Channels]) -> Any:
             rows = channels.kind[known] == kind
             ax.scatter(*pos[rows, :2].T, s=22, color=colour, label=Kind(kind).name)
         ori = channels.ori[known]
-        ax.quiver(
-            pos[:, 0], pos[:, 1], ori[:, 0], ori[:, 1], color="#94a3b8", width=0.004, headwidth=1
-        )
+        turned = np.abs(ori[:, :2]).max(1) > 0
+        if turned.any():  # EEG has no orientation, and arrows of no length divide by zero
+            x, y, u, v = (*pos[turned, :2].T, *ori[turned, :2].T)
+            ax.quiver(x, y, u, v, color="#94a3b8", width=0.004, headwidth=1)
         if known.sum() <= 24:
             for name, (x, y, _) in zip(np.array(channels.name)[known], pos, strict=True):
                 ax.annotate(name, (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")

@@ -67,10 +67,8 @@ class FrozenProbe:
                     best, kept = found.score, (c, usual, found.spread)
         self.best, self.usual, spread = kept
         shifts = shifts_of(self.sfreq)
-        copies = [self._features(np.roll(x_NCT, n, axis=2)) for n in shifts]
-        self.probe = WideLogistic(spreads=(spread,)).fit(
-            np.concatenate(copies), y_N, group_N, len(shifts)
-        )
+        f_NF = np.concatenate([self._features(np.roll(x_NCT, n, axis=2)) for n in shifts])
+        self.probe = WideLogistic(spreads=(spread,)).fit(f_NF, y_N, group_N, len(shifts))
         self.choice = f"{self.best}, {self.probe.choice}"
         return self
 
