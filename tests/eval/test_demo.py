@@ -1,4 +1,5 @@
 import shlex
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,13 @@ def test_a_sensor_map_shows_known_positions_and_says_when_there_are_none():
     points = np.concatenate([c.get_offsets() for c in drawn.collections if len(c.get_offsets())])
     assert [0.0, 0.08] in np.round(points, 6).tolist()
     assert "no positions" in empty.texts[0].get_text()
+
+
+def test_a_sensor_map_of_electrodes_draws_without_a_warning():
+    fig = sensor_map({"EEG": channels(np.array([[0.0, 0.08, 0.0], [0.05, 0.0, 0.1]]))})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fig.canvas.draw()
 
 
 def test_curves_show_training_and_validation():
