@@ -5,6 +5,7 @@ Shapes: N trials, C channels, T samples, F features, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,15 +31,31 @@ from eval.probe.features import (
 )
 from eval.probe.linear import WideLogistic, shifts_of
 
+MOST_MEMBERS = 5
+
+
+@dataclass
+class Member:
+    """One way to read the model, and the classifier that does."""
+
+    candidate: Candidate
+    usual: float
+    """Scale of a usual training trial."""
+    probe: WideLogistic
+
 
 @dataclass
 class FrozenProbe:
-    """Logistic regression on features of a model that is not trained.
+    """Logistic regressions on features of a model that is not trained.
+
+    Those candidates that the training set cannot tell from the best one predict together: which
+    of them comes first by inner cross-validation is chance, and small sets have many.
 
     Attributes
     ----------
     model : never changed
     scores : candidate -> balanced accuracy by cross-validation inside the training set
+    members : the candidates within a standard error of the best, at most `MOST_MEMBERS`
     """
 
     model: BrainModel
@@ -48,32 +65,35 @@ class FrozenProbe:
     candidates: tuple[Candidate, ...] = ()
 
     def fit(self, x_NCT: NDArray, y_N: NDArray, group_N: NDArray | None = None) -> FrozenProbe:
-        """Fit every candidate, keep the one with the best inner score, fit it to shifts too."""
+        """Fit every candidate; fit those that are kept again, to shifted trials too."""
         self.align = EuclideanAlignment().fit(x_NCT, self.channels)
-        self.scores: dict[str, float] = {}
-        best = -np.inf
+        found: list[Member] = []
         candidates = self.candidates or candidates_of(self.model)
         for aligned in (False, True):
             mine = [c for c in candidates if c.aligned == aligned]
             if not mine:
                 continue
-            seen, scale_N = self._read(x_NCT, tuple(dict.fromkeys(c.tap for c in mine)), aligned)
+            seen, scale_N = self._read(x_NCT, mine)
             usual = float(np.median(scale_N))
             for c in mine:
-                f_NF = self._pooled(c, seen[c.tap], scale_N, usual)
-                found = WideLogistic().fit(f_NF, y_N, group_N)
-                self.scores[str(c)] = found.score
-                if found.score > best:
-                    best, kept = found.score, (c, usual, found.spread)
-        self.best, self.usual, spread = kept
+                probe = WideLogistic().fit(pooled(c, seen[c.tap], scale_N, usual), y_N, group_N)
+                found.append(Member(c, usual, probe))
+        self.scores = {str(m.candidate): m.probe.score for m in found}
+        self.members = as_good_as_the_best(found, len(y_N))
         shifts = shifts_of(self.sfreq)
-        f_NF = np.concatenate([self._features(np.roll(x_NCT, n, axis=2)) for n in shifts])
-        self.probe = WideLogistic(spreads=(spread,)).fit(f_NF, y_N, group_N, len(shifts))
-        self.choice = f"{self.best}, {self.probe.choice}"
+        copies = [self._features(np.roll(x_NCT, n, axis=2)) for n in shifts]
+        for m, parts in zip(self.members, zip(*copies, strict=True), strict=True):
+            m.probe = WideLogistic(spreads=(m.probe.spread,))
+            m.probe.fit(np.concatenate(parts), y_N, group_N, len(shifts))
+        # Shifts are a second look at who was lucky.
+        self.members = as_good_as_the_best(self.members, len(y_N))
+        self.choice = " + ".join(f"{m.candidate}, {m.probe.choice}" for m in self.members)
         return self
 
     def predict_proba(self, x_NCT: NDArray) -> NDArray:
-        return self.probe.predict_proba(self._features(x_NCT))
+        """Mean of the members' probabilities, (N, K)."""
+        pairs = zip(self.members, self._features(x_NCT), strict=True)
+        return np.mean([m.probe.predict_proba(f_NF) for m, f_NF in pairs], axis=0)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "model": pack(self.model)}
@@ -81,20 +101,38 @@ class FrozenProbe:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = {**state, "model": unpack(state["model"])}
 
-    def _features(self, x_NCT: NDArray) -> NDArray:
-        c = self.best
-        seen, scale_N = self._read(x_NCT, (c.tap,), c.aligned)
-        return self._pooled(c, seen[c.tap], scale_N, self.usual)
-
-    def _pooled(self, c: Candidate, h_NSWD: NDArray, scale_N: NDArray, usual: float) -> NDArray:
-        return POOLS[c.pool](with_amplitude(h_NSWD, scale_N, usual) if c.amplitude else h_NSWD)
+    def _features(self, x_NCT: NDArray) -> list[NDArray]:
+        """What each member sees."""
+        out: dict[int, NDArray] = {}
+        for aligned in {m.candidate.aligned for m in self.members}:
+            mine = [(i, m) for i, m in enumerate(self.members) if m.candidate.aligned == aligned]
+            seen, scale_N = self._read(x_NCT, [m.candidate for _, m in mine])
+            for i, m in mine:
+                out[i] = pooled(m.candidate, seen[m.candidate.tap], scale_N, m.usual)
+        return [out[i] for i in range(len(self.members))]
 
     def _read(
-        self, x_NCT: NDArray, taps: tuple[str, ...], aligned: bool
+        self, x_NCT: NDArray, candidates: Sequence[Candidate]
     ) -> tuple[dict[str, NDArray], NDArray]:
+        """Taps of candidates that are all aligned, or all not."""
+        aligned = candidates[0].aligned
         channels = unitless(self.channels) if aligned else self.channels
         x_NCT = self.align.transform(x_NCT) if aligned else x_NCT
+        taps = tuple(dict.fromkeys(c.tap for c in candidates))
         return read_taps(self.model, x_NCT, channels, self.sfreq, self.normalise, taps)
+
+
+def as_good_as_the_best(members: Sequence[Member], n_trials: int) -> list[Member]:
+    """Those within one standard error of the best inner score, best first, few of them."""
+    best = max(m.probe.score for m in members)
+    error = np.sqrt(best * (1 - best) / n_trials)
+    kept = [m for m in members if m.probe.score >= best - error]
+    return sorted(kept, key=lambda m: -m.probe.score)[:MOST_MEMBERS]
+
+
+def pooled(c: Candidate, h_NSWD: NDArray, scale_N: NDArray, usual: float) -> NDArray:
+    """Features of a tap as a candidate takes them, (N, F)."""
+    return POOLS[c.pool](with_amplitude(h_NSWD, scale_N, usual) if c.amplitude else h_NSWD)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from eval.probe.features import (
     trial_scale,
     with_amplitude,
 )
+from eval.probe.frozen import MOST_MEMBERS, Member, as_good_as_the_best
 from eval.probe.linear import WideLogistic, shifts_of
 
 
@@ -251,3 +252,19 @@ def test_equal_copies_weigh_as_much_as_a_weaker_penalty():
 @pytest.mark.parametrize("sfreq, samples", [(256.0, (0, -6, 6)), (100.0, (0, -2, 2)), (8.0, (0,))])
 def test_shifts_are_whole_samples_and_begin_with_none(sfreq, samples):
     assert shifts_of(sfreq) == samples
+
+
+def member(score):
+    probe = WideLogistic()
+    probe.score = score
+    return Member(Candidate("sensors", "flat"), 1.0, probe)
+
+
+def test_only_what_the_training_set_cannot_tell_from_the_best_predicts_with_it():
+    # One standard error of .9 over 100 trials is .03.
+    found = [member(s) for s in (0.86, 0.88, 0.9, 0.5)]
+    assert [m.probe.score for m in as_good_as_the_best(found, 100)] == [0.9, 0.88]
+    assert [m.probe.score for m in as_good_as_the_best(found, 10_000)] == [0.9]
+    assert len(as_good_as_the_best([member(0.9)] * 9, 100)) == MOST_MEMBERS
+    # Who never errs leaves no room for others that do.
+    assert len(as_good_as_the_best([member(1.0), member(0.99)], 100)) == 1

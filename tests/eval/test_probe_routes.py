@@ -136,7 +136,9 @@ def test_a_frozen_probe_finds_a_wave_on_one_sensor(model, train):
     probe = FrozenProbe(model, train.channels, 64.0, Normalise(), few).fit(x, y)
     x_test, y_test = stepped(train, seed=1)
     assert (probe.predict_proba(x_test).argmax(1) == y_test).mean() > 0.9
-    assert probe.best.tap == "sensors" and set(probe.scores) == {str(c) for c in few}
+    assert probe.members[0].candidate.tap == "sensors" and set(probe.scores) == {
+        str(c) for c in few
+    }
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
