@@ -39,7 +39,7 @@ lint: install ## only ruff and mypy
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 parity: install ## published numbers, array by array: runs/parity/report.html
-	$(PY) -m eval.parity tests/golden/brainomni.npz
+	$(PY) -m eval.parity $(wildcard tests/golden/*.npz)
 
 bench: install ## speed as ratios in one run: runs/bench/report.html
 	$(PY) -m eval.bench all

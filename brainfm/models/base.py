@@ -19,8 +19,8 @@ class Encoder(BrainModel):
 
     @property
     @abstractmethod
-    def n_sources(self) -> int:
-        """Number S of latent sources."""
+    def n_sources(self) -> int | None:
+        """Number S of latent sources; None where every channel is its own."""
 
     @abstractmethod
     def forward(self, batch: SignalBatch) -> Features:

@@ -15,3 +15,14 @@ BRAINOMNI: dict[str, dict[str, Any]] = {
     # For tests.
     "test": dict(tokenizer="test", dim=48, n_heads=4, depth=3),
 }
+
+MVPFORMER: dict[str, dict[str, Any]] = {
+    # 73.6 M with its encoder, arXiv 2506.20354; segments of 5 s at 512 Hz.
+    "S": dict(window=2560, dim=768, depth=12, n_heads=12, n_kv_heads=4, inner=1728),
+    # 1.239 B.
+    "M": dict(window=2560, dim=2048, depth=24, n_heads=16, n_kv_heads=8, inner=5632),
+    # Trains in minutes on two CPU cores; segments of 1/4 s at 256 Hz.
+    "demo": dict(window=64, dim=96, depth=4, n_heads=6, n_kv_heads=2, inner=256),
+    # For tests.
+    "test": dict(window=32, dim=32, depth=2, n_heads=4, n_kv_heads=2, inner=48),
+}

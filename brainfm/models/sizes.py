@@ -11,6 +11,9 @@ PARAMETERS: dict[tuple[str, str], int] = {
     ("BrainOmni", "tiny"): 13_476_322,
     ("BrainOmni", "base"): 37_758_946,
     ("BrainOmni", "demo"): 2_408_946,
+    ("MVPFormer", "S"): 74_167_602,
+    ("MVPFormer", "M"): 1_243_279_922,
+    ("MVPFormer", "demo"): 458_868,
 }
 """Trainable parameters; codebooks are buffers and do not count. BrainOmni with its tokenizer."""
 
@@ -18,6 +21,8 @@ NOTES = {
     "published": "arXiv 2505.18185; 2 s windows at 256 Hz, 2304 bit/s",
     "tiny": "arXiv 2505.18185; published tokenizer, 12 blocks of width 256",
     "base": "arXiv 2505.18185; published tokenizer, 12 blocks of width 512",
+    "S": "arXiv 2506.20354; 5 s segments at 512 Hz, 73.6 M and the head of pretraining",
+    "M": "arXiv 2506.20354; 1.239 B and the head of pretraining",
     "demo": "trains in minutes on two CPU cores",
 }
 

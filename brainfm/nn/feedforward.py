@@ -1,4 +1,4 @@
-"""The feed-forward block of BrainOmni: widen four times, SELU, narrow again.
+"""Feed-forward blocks: SELU of four widths (BrainOmni), gated SiLU (MVPFormer).
 
 Shapes: D width.
 """
@@ -18,3 +18,16 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.narrow(self.act(self.widen(x))))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward without biases, (..., D) -> (..., D); Shazeer 2020, arXiv 2002.05202."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, inner, bias=False)
+        self.up = nn.Linear(dim, inner, bias=False)
+        self.down = nn.Linear(inner, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))

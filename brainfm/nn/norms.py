@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.RMSNorm):
-    """x / sqrt(mean(x^2) + 1e-6) * weight over D; computed in float32, returned as it came."""
+    """x / sqrt(mean(x^2) + eps) * weight over D; computed in float32, returned as it came."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim, eps=1e-6)
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__(dim, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.float()).to(x.dtype)

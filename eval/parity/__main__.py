@@ -1,6 +1,6 @@
-"""Recompute a published reference file, one row an array; exit 1 if one is off or left out.
+"""Recompute published reference files, one row an array; exit 1 if one is off or left out.
 
-python -m eval.parity tests/golden/brainomni.npz [--strict] [--json]
+python -m eval.parity tests/golden/brainomni.npz [MORE.npz ...] [--strict] [--json]
 """
 
 import argparse
@@ -16,8 +16,12 @@ import torch
 from brainfm.errors import ContractError, DataError
 from eval.parity.compare import Row, compare
 from eval.parity.reference import Reference, read_reference
+from eval.report import write_atomic
 
-SYSTEMS = ("brainomni",)
+Part = tuple[dict[str, Any], list[Row]]
+"""Summary and rows of one file."""
+
+SYSTEMS = ("brainomni", "mvpformer")
 """Modules of this package, asked in order whether a file is theirs."""
 
 
@@ -90,10 +94,23 @@ def _show(summary: dict[str, Any], rows: list[Row]) -> None:
     console.print(f"{n} arrays reproduced" if not bad else f"{bad} of {n} arrays NOT reproduced")
 
 
-def write_report(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None:
+def write_report(folder: Path, summary: dict[str, Any], parts: list[Part]) -> None:
     """`report.json` and `report.html` in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_atomic(folder / "report.json", json.dumps(summary, indent=1) + "\n")
+    style = (
+        "body{font:15px system-ui;margin:2em}td,th{padding:.2em .9em;text-align:left}"
+        ".bad{background:#fdd}tr:nth-child(even){background-color:#f6f6f6}"
+    )
+    body = "".join(_section(one, rows) for one, rows in parts)
+    write_atomic(
+        folder / "report.html",
+        "<!doctype html><meta charset=utf-8><title>brainfm parity</title>"
+        f"<style>{style}</style>{body}\n",
+    )
+
+
+def _section(summary: dict[str, Any], rows: list[Row]) -> str:
     body = "".join(
         f"<tr class={'ok' if r.passed else 'bad'}>"
         + "".join(f"<td>{html.escape(c)}</td>" for c in _cells(r))
@@ -101,38 +118,51 @@ def write_report(folder: Path, summary: dict[str, Any], rows: list[Row]) -> None
         for r in rows
     )
     head = "".join(f"<th>{h}</th>" for h in HEAD)
-    style = (
-        "body{font:15px system-ui;margin:2em}td,th{padding:.2em .9em;text-align:left}"
-        ".bad{background:#fdd}tr:nth-child(even){background-color:#f6f6f6}"
-    )
     file = html.escape(Path(summary["file"]).name)
     verdict = "all reproduced" if summary["passed"] else f"{summary['n_failed']} not reproduced"
-    (folder / "report.html").write_text(
-        f"<!doctype html><meta charset=utf-8><title>brainfm parity</title><style>{style}</style>"
+    return (
         f"<h1>Parity: {html.escape(summary['system'])}</h1>"
         f"<p>{file}: {summary['n_arrays']} arrays, {verdict}.</p>"
-        f"<table><tr>{head}</tr>{body}</table>\n"
+        f"<table><tr>{head}</tr>{body}</table>"
     )
+
+
+def together(parts: list[Part]) -> dict[str, Any]:
+    """One summary: that of the file, or of all files with theirs inside."""
+    summaries = [summary for summary, _ in parts]
+    if len(summaries) == 1:
+        return summaries[0]
+    return {
+        "passed": all(s["passed"] for s in summaries),
+        "n_arrays": sum(s["n_arrays"] for s in summaries),
+        "n_failed": sum(s["n_failed"] for s in summaries),
+        "files": summaries,
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 reproduced, 1 not, 2 not a reference file."""
     parser = argparse.ArgumentParser(prog="python -m eval.parity", description=__doc__)
-    parser.add_argument("file", metavar="FILE.npz", help="reference file of a published program")
+    parser.add_argument(
+        "file", metavar="FILE.npz", nargs="+", help="reference file of a published program"
+    )
     parser.add_argument(
         "--strict", action="store_true", help="absolute tolerances, also for values above 1"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line last")
     parser.add_argument("--out", default="runs/parity", help="folder of the report")
     args = parser.parse_args(argv)
+    parts: list[Part] = []
     try:
-        name, rows = run(args.file, args.strict)
+        for path in args.file:
+            name, rows = run(path, args.strict)
+            parts.append((report(path, name, rows, args.strict), rows))
+            _show(*parts[-1])
     except (DataError, ContractError) as e:
         sys.stderr.write(f"brainfm: {' '.join(str(e).split())}\n")
         return 2
-    summary = report(args.file, name, rows, args.strict)
-    _show(summary, rows)
-    write_report(Path(args.out), summary, rows)
+    summary = together(parts)
+    write_report(Path(args.out), summary, parts)
     if args.json:
         sys.stdout.write(json.dumps(summary) + "\n")
     return 0 if summary["passed"] else 1

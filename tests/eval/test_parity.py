@@ -256,3 +256,31 @@ def test_a_file_without_what_it_needs_is_refused(tmp_path, arrays, capsys, drop,
     kept = {k: v for k, v in arrays.items() if not k.startswith(drop)}
     assert main([str(_write(tmp_path / "part.npz", kept)), "--out", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_published_mvpformer_is_reproduced_array_by_array(golden, tmp_path, capsys):
+    argv = [str(golden / "mvpformer.npz"), "--strict", "--json", "--out", str(tmp_path)]
+    assert main(argv) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["system"] == "mvpformer" and found["n_arrays"] == 20 and found["n_failed"] == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["mid/dwt", "mid/block1_attn_out", "out/contrastive_logits", "out/cls_logits"]
+)
+def test_a_wrong_mvpformer_array_fails_by_name(golden, tmp_path, name):
+    with np.load(golden / "mvpformer.npz") as f:
+        arrays = {k: f[k] for k in f.files}
+    arrays[name] = arrays[name] + np.float32(1e-3)
+    _, rows = run(_write(tmp_path / "wrong.npz", arrays), strict=True)
+    assert [r.name for r in rows if not r.passed] == [name]
+
+
+def test_several_files_make_one_report(golden, tmp_path, capsys):
+    files = [str(golden / f"{name}.npz") for name in ("brainomni", "mvpformer")]
+    assert main([*files, "--json", "--out", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [f["system"] for f in found["files"]] == ["brainomni", "mvpformer"]
+    assert found["n_arrays"] == 73 and found["passed"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Parity: brainomni" in page and "Parity: mvpformer" in page

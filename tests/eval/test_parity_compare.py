@@ -78,7 +78,7 @@ def test_a_report_counts_and_escapes(tmp_path):
     rows = [Row("out/a", 0.0, 0.0, True), Row("out/<b>", None, 0.0, False, "not computed", "no")]
     summary = report("some.npz", "brainomni", rows, True)
     assert (summary["passed"], summary["n_arrays"], summary["n_failed"]) == (False, 2, 1)
-    write_report(tmp_path, summary, rows)
+    write_report(tmp_path, summary, [(summary, rows)])
     page = (tmp_path / "report.html").read_text()
     assert "out/&lt;b&gt;" in page and "<b>" not in page
 

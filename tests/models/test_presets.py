@@ -10,7 +10,8 @@ from brainfm.codecs.presets import BRAINTOKENIZER
 from brainfm.errors import ContractError
 from brainfm.hub import config_from_dict
 from brainfm.models.brainomni import BrainOmniConfig
-from brainfm.models.presets import BRAINOMNI
+from brainfm.models.mvpformer import MVPFormerConfig
+from brainfm.models.presets import BRAINOMNI, MVPFORMER
 
 
 def _parse(config, cls=BrainOmniConfig):
@@ -25,7 +26,12 @@ def _parse(config, cls=BrainOmniConfig):
 
 
 @pytest.mark.parametrize(
-    ("cls", "presets"), [(BrainOmniConfig, BRAINOMNI), (BrainTokenizerConfig, BRAINTOKENIZER)]
+    ("cls", "presets"),
+    [
+        (BrainOmniConfig, BRAINOMNI),
+        (BrainTokenizerConfig, BRAINTOKENIZER),
+        (MVPFormerConfig, MVPFORMER),
+    ],
 )
 def test_every_preset_fills_every_size(cls, presets):
     for name in presets:
