@@ -129,13 +129,16 @@ class _EluPad(torch.autograd.Function):
 
 
 class _AddSpan(torch.autograd.Function):
-    """inner + skip[:, span], into inner; the gradient of skip is made in one pass."""
+    """inner + skip[:, span]; the gradient of skip is made in one pass.
+
+    Not into `inner`, which is a view of a convolution's result: autograd would copy the gradient
+    of the whole base for it.
+    """
 
     @staticmethod
     def forward(ctx: Any, inner: Tensor, skip: Tensor, span: Span) -> Tensor:
         ctx.span, ctx.samples = span, skip.shape[1]
-        ctx.mark_dirty(inner)
-        return inner.add_(skip[:, span[0] : sum(span)])
+        return inner + skip[:, span[0] : sum(span)]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -155,7 +155,13 @@ def start(tmp_path, folder, *words):
     command = [sys.executable, "-m", "data_prep", "run", "--source", str(folder), "--name", "mine"]
     command += ["--data-root", str(tmp_path / "root"), "--line-freq", "50", *words]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ,
+        # Shells start background jobs deaf to Ctrl-C, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
