@@ -11,6 +11,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,7 +288,7 @@ def quieten() -> None:
 
 def refuse(argv: Sequence[str], reason: str, code: int) -> int:
     """Say in one sentence what was wrong and return the exit code."""
-    files = [a for flag, a in zip(argv, argv[1:], strict=False) if flag in ("-c", "--config")]
+    files = [a for flag, a in pairwise(argv) if flag in ("-c", "--config")]
     where = f"{files[-1]}: " if files and Path(files[-1]).name not in reason else ""
     sys.stderr.write(f"brainfm: {where}{' '.join(reason.split())}\n")
     return code

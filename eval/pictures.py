@@ -51,7 +51,8 @@ def loss_curves(
     """
     fig, axes = figure(4.2 * len(panels), 3.0, len(panels))
     for ax, (title, columns) in zip(axes, panels.items(), strict=True):
-        for colour, column in zip(COLOURS, columns, strict=False):
+        for i, column in enumerate(columns):
+            colour = COLOURS[i % len(COLOURS)]
             if column in train:
                 mean = train[column].rolling(smooth, min_periods=1).mean()
                 ax.plot(train["step"], mean, color=colour, lw=1.2, label=column)
@@ -81,7 +82,8 @@ def sensor_map(layouts: Mapping[str, Channels]) -> Any:
             ax.text(0.5, 0.5, "no positions known", ha="center", transform=ax.transAxes)
             continue
         pos = channels.pos_m[known]
-        for colour, kind in zip(COLOURS, np.unique(channels.kind), strict=False):
+        for i, kind in enumerate(np.unique(channels.kind)):
+            colour = COLOURS[i % len(COLOURS)]
             rows = channels.kind[known] == kind
             ax.scatter(*pos[rows, :2].T, s=22, color=colour, label=Kind(kind).name)
         ori = channels.ori[known]

@@ -159,7 +159,7 @@ def _flat(
     config: QualityConfig,
 ) -> None:
     run = max(8, int(config.flat_run_s * sfreq))
-    for c in _todo(channels, report):
+    for c in _not_yet_bad(channels, report):
         constant = np.diff(x[:, c]) == 0
         if constant.all():
             report.bad[c] = "flat (one value throughout)"
@@ -220,7 +220,7 @@ def _amplitude(
     std_C = np.median(std, axis=0)
     for kind in np.unique(channels.kind):
         limits = AMPLITUDE.get(Kind(int(kind)))
-        rows = [c for c in _todo(channels, report) if channels.kind[c] == kind]
+        rows = [c for c in _not_yet_bad(channels, report) if channels.kind[c] == kind]
         rows = [c for c in rows if channels.unit[c] != "au"]
         if limits is None or not rows:
             continue
@@ -240,7 +240,7 @@ def _amplitude(
 def _clipped(
     x: NDArray[np.floating], channels: Channels, report: QualityReport, config: QualityConfig
 ) -> None:
-    for c in _todo(channels, report):
+    for c in _not_yet_bad(channels, report):
         v = x[:, c]
         share = 0.0
         for edge in (v.min(), v.max()):
@@ -264,7 +264,7 @@ def _line(
 ) -> None:
     from scipy.signal import welch
 
-    rows = _todo(channels, report)
+    rows = _not_yet_bad(channels, report)
     longest = max(b - a for a, b in intervals)
     n = int(min(2 * sfreq, longest))
     # Coarser than 2 Hz, the line cannot be told from what surrounds it.
@@ -311,7 +311,7 @@ def _spikes(
     edge = np.zeros(len(x_TC), bool)
     for a, b in intervals:
         edge[[a, b - 1]] = True
-    for c in _todo(channels, report):
+    for c in _not_yet_bad(channels, report):
         if channels.kind[c] not in SPIKE_KINDS:
             continue
         d = np.diff(np.asarray(x_TC[:, c], np.float64))
@@ -344,7 +344,7 @@ def _copies(
     intervals: list[tuple[int, int]],
     report: QualityReport,
 ) -> None:
-    rows = _todo(channels, report)
+    rows = _not_yet_bad(channels, report)
     found = find_copies(x_TC[:, rows], intervals)
     report.copies = [Copy(rows[c.original], rows[c.copy], c.lag, c.scale) for c in found]
     lagged = [c for c in report.copies if c.lag > 0]
@@ -360,7 +360,7 @@ def _copies(
             report.bad[c] = f"{how} channel '{channels.name[keep]}' (bridged or copied)"
 
 
-def _todo(channels: Channels, report: QualityReport) -> list[int]:
+def _not_yet_bad(channels: Channels, report: QualityReport) -> list[int]:
     return [c for c in range(len(channels)) if c not in report.bad]
 
 

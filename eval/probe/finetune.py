@@ -27,7 +27,7 @@ from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, Features, HeadOutput, SignalBatch
 from eval.probe.align import EuclideanAlignment
 from eval.probe.features import pack, tokenizer_of, trial_scale, unpack
-from eval.probe.linear import C_GRID, WideLogistic, shifts_of
+from eval.probe.linear import C_GRID, SHIFT_S, WideLogistic, shifts_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recipe:
     dropout: float = 0.5
     """Of the features that enter the heads."""
     label_smoothing: float = 0.1
-    shift_s: float = 0.025
+    shift_s: float = SHIFT_S
     """Trials are rolled in time by up to this much either way."""
     mix: float = 0.4
     """Beta parameter of mixing two trials and their labels; 0 turns it off."""

@@ -32,6 +32,7 @@ from eval.probe.features import (
 from eval.probe.linear import WideLogistic, shifts_of
 
 MOST_MEMBERS = 5
+"""More would mostly repeat the same taps, and every member is fitted again to shifted trials."""
 
 
 @dataclass

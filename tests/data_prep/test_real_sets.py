@@ -16,7 +16,7 @@ def loaded(name):
     try:
         dataset.fetch(data_root(), str)
     except DataError as e:
-        pytest.skip(str(e))
+        pytest.skip(str(e))  # no registry in reach; the reason names what is missing
     return {j.name: dataset.load(j, Recipe()) for j in dataset.jobs(data_root())}
 
 

@@ -95,3 +95,10 @@ def test_curves_show_training_and_validation():
     fig = loss_curves(train, val, {"loss": ["loss", "extra"]}, smooth=1)
     lines = {line.get_label(): line.get_ydata().tolist() for line in fig.axes[0].lines}
     assert lines == {"loss": [3, 2, 1], "loss, validation": [2.5], "extra, validation": [1.0]}
+
+
+def test_more_curves_than_colours_are_all_drawn():
+    names = [f"part_{i}" for i in range(12)]
+    train = pd.DataFrame({"step": [1, 2], **{n: [1.0, 2.0] for n in names}})
+    fig = loss_curves(train, None, {"loss": names}, smooth=1)
+    assert {line.get_label() for line in fig.axes[0].lines} == set(names)
