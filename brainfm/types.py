@@ -252,7 +252,8 @@ class SignalBatch:
     time_BW : float64 seconds, start of each step in its recording
     scale_BC, offset_BC : SI value = x * scale + offset
     sfreq : Hz
-    target_B : int64 or None
+    target_B : int64 class of each window, or None
+    label_BW : int64 label of each step (1 seizure, 0 not, -1 not judged), or None
     refs : list of WindowRef, provenance of each row
     """
 
@@ -266,6 +267,7 @@ class SignalBatch:
     offset_BC: Tensor
     sfreq: float
     target_B: Tensor | None = None
+    label_BW: Tensor | None = None
     refs: list[WindowRef] = field(default_factory=list)
 
     @property
@@ -346,7 +348,13 @@ class Features:
 
 @dataclass
 class HeadOutput:
-    """Predictions of a head and its named losses; the task adds them up."""
+    """Predictions of a head and its named losses; the task adds them up.
+
+    Attributes
+    ----------
+    logits_BK : one row a window; (B, W, K) where a head speaks at every step
+    losses : named scalars
+    """
 
     logits_BK: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from brainfm.data.collate import WindowDataset, require_store_recipe
 from brainfm.data.index import select
 from brainfm.data.loader import FixedLoader, ResumableLoader
 from brainfm.data.sampler import PlanConfig, PlanSampler
+from brainfm.data.seizures import SeizureSampling, SeizureWindows, annotated, repeat_around_seizures
 from brainfm.data.store import Store
 from brainfm.data.synthetic import synthetic_store
 from brainfm.data.windows import WindowIndex, cut_windows
@@ -45,6 +46,8 @@ class BrainDataModule(LightningDataModule):
     preprocess : contract of the model. Its recipe must be the store's. None: the store's
         recipe and the default normalisation
     mixture : data set to weight; 2.0 shows its windows twice an epoch
+    seizures : label every step as seizure or not, use annotated recordings alone, and show
+        seizures in training as often as it says; None: windows without labels
     jitter : move training windows by up to half a stride, anew each epoch
     seed : of the plan; torch's seed plays no part
     num_workers : reading processes; 0 reads in the training process
@@ -71,6 +74,7 @@ class BrainDataModule(LightningDataModule):
         tokens_per_batch: int = 1024,
         preprocess: Preprocess | None = None,
         mixture: dict[str, float] | None = None,
+        seizures: SeizureSampling | None = None,
         jitter: bool = True,
         seed: int = 0,
         num_workers: int = 0,
@@ -83,6 +87,7 @@ class BrainDataModule(LightningDataModule):
         self.window_s, self.stride_s, self.min_s, self.patch_s = window_s, stride_s, min_s, patch_s
         self.tokens_per_batch, self.seed = tokens_per_batch, seed
         self.mixture: Mapping[str, float] = mixture or {}
+        self.seizures = seizures
         self.jitter, self.num_workers, self.pin_memory = jitter, num_workers, pin_memory
         self.val_batches, self.start_batch = val_batches, start_batch
         self._given = preprocess
@@ -103,7 +108,14 @@ class BrainDataModule(LightningDataModule):
         self.preprocess = self._given or Preprocess(recipe=self.store.recipe)
         require_store_recipe(self.preprocess, self.store)
         chosen = select(self.store, self.query)
-        index = {split: self._cut(chosen[chosen["split"] == split]) for split in ("train", "val")}
+        if self.seizures is not None:
+            chosen = annotated(self.store, chosen)
+        rows = {split: chosen[chosen["split"] == split] for split in ("train", "val")}
+        index = {split: self._cut(part) for split, part in rows.items()}
+        if self.seizures is not None:
+            index["train"] = repeat_around_seizures(
+                self.store, rows["train"], index["train"], self.seizures
+            )
         self._refuse_empty(chosen, index["train"])
         self._index = index
         self._summarise(chosen)
@@ -117,7 +129,7 @@ class BrainDataModule(LightningDataModule):
             *self._rank_and_world(),
         )
         loader = ResumableLoader(
-            WindowDataset(self.store, self.preprocess, self.patch),
+            self._windows(),
             plan,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
@@ -137,7 +149,7 @@ class BrainDataModule(LightningDataModule):
             *self._rank_and_world(),
         )
         loader = FixedLoader(
-            WindowDataset(self.store, self.preprocess, self.patch),
+            self._windows(),
             plan,
             num_workers=min(self.num_workers, 1),
             pin_memory=self.pin_memory,
@@ -175,7 +187,12 @@ class BrainDataModule(LightningDataModule):
             self.seed,
             seconds=max(20.0, 3 * self.window_s),
             recipe=recipe,
+            seizures=self.seizures is not None,
         )
+
+    def _windows(self) -> WindowDataset:
+        kind = WindowDataset if self.seizures is None else SeizureWindows
+        return kind(self.store, self.preprocess, self.patch)
 
     def _cut(self, rows: pd.DataFrame) -> WindowIndex:
         return cut_windows(

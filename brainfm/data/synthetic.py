@@ -81,6 +81,7 @@ def synthetic_recording(
     name: str = "",
     dataset: str | None = None,
     split: str | None = None,
+    seizure: bool = False,
 ) -> Recording:
     """One recording in SI units.
 
@@ -94,6 +95,8 @@ def synthetic_recording(
     classes : labels; then the recording is trials laid end to end (intervals and events), and
         a source at `CLASS_HZ[k]` sounds in trials of class k
     effect : amplitude of that source against the others
+    seizure : a 3 Hz rhythm of five times the amplitude fills the fourth of five parts, and is
+        annotated. For tests of the chain; patients are simulated by `seizure_patients`
 
     Returns
     -------
@@ -115,6 +118,12 @@ def synthetic_recording(
             on = np.repeat(order == k, per_trial)
             courses.append(effect * on * _oscillator(rng, CLASS_HZ[k % len(CLASS_HZ)], time))
         events = [Event(i * trial_s, trial_s, classes[k]) for i, k in enumerate(order)]
+    if seizure:
+        a, b = round(0.6 * n), round(0.8 * n)
+        rhythm = np.zeros(n)
+        rhythm[a:b] = 5 * effect * np.sin(2 * np.pi * 3 * time[a:b])
+        courses.append(rhythm)
+        events.append(Event(a / sfreq, (b - a) / sfreq, "sz"))
     gain_CS = source_gain(channels, source_places(len(courses)))
     signal_CT = gain_CS @ np.stack(courses)
     # Sensor noise, about a third of the signal.
@@ -131,7 +140,7 @@ def synthetic_recording(
         session=session,
         name=name,
         events=events,
-        intervals_s=[(e.onset_s, e.onset_s + e.duration_s) for e in events],
+        intervals_s=[(e.onset_s, e.onset_s + e.duration_s) for e in events if classes],
         split=split,
         line_freq=50.0,
         notes=["simulated: known oscillators and noise, no brain"],
@@ -163,6 +172,7 @@ def synthetic_store(
     recipe: Recipe | None = None,
     kinds: Sequence[str] = ("EEG", "MEG"),
     classes: Sequence[str] | None = None,
+    seizures: bool = False,
 ) -> Store:
     """Write a small finished store and open it; well under a second at the default size.
 
@@ -177,6 +187,7 @@ def synthetic_store(
     recipe : what the store claims was done; its rate is simulated. Default: `Recipe()`
     kinds : one data set each, "simulated_eeg", "simulated_meg", ...
     classes : if given, recordings are trials with these labels
+    seizures : every recording has one; see `synthetic_recording`
     """
     if n_subjects < 3:
         raise DataError(f"{n_subjects} subjects cannot fill train, val and test; ask for 3 or more")
@@ -194,6 +205,7 @@ def synthetic_store(
                 sfreq=recipe.sfreq,
                 subject=subject,
                 split={n_subjects - 1: "test", n_subjects - 2: "val"}.get(i, "train"),
+                seizure=seizures,
             )
             path = Path(root, recording.dataset, f"sub-{subject}.safetensors")
             write_recording(recording, path, recipe=recipe)

@@ -160,13 +160,14 @@ def cut_windows(
         part["count"][part["length"] < longest] = 1
         parts.append(part)
     segments = np.concatenate(parts) if parts else np.zeros(0, SEGMENT)
-    segments, buckets = _bucketed(segments, rows)
+    segments, buckets = bucketed(segments, rows)
     return WindowIndex(segments, buckets, stride, skipped, store.index_hash)
 
 
-def _bucketed(
+def bucketed(
     segments: NDArray[np.void], rows: pd.DataFrame
 ) -> tuple[NDArray[np.void], list[Bucket]]:
+    """Segments sorted into buckets of one layout, data set and length, and these buckets."""
     # Every recording gets the number of its (layout, data set); no loop over a million trials.
     groups = rows.groupby(["layout", "dataset", "n_channels"], sort=True)
     group_of = np.zeros(int(rows.index.max()) + 1 if len(rows) else 1, np.int64)

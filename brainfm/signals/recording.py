@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainfm.errors import DataError
+from brainfm.signals.bipolar import place_derivations
 from brainfm.signals.filters import NO_HIGHPASS, apply_recipe
 from brainfm.signals.names import clean_names
 from brainfm.signals.positions import KIND_OF_TYPE, channels_from_info
@@ -125,6 +126,11 @@ def recording_from_raw(
         )
     except ValueError as e:
         raise DataError(f"{where}: {e}") from e
+    if montage is not None:
+        channels, placed = place_derivations(channels, montage)
+        if placed and np.isfinite(channels.pos_m).all():
+            position_notes = [n for n in position_notes if not n.startswith("no position for")]
+        position_notes += placed
     notes += position_notes
 
     line_freq = raw.info["line_freq"] or line_freq

@@ -1,0 +1,75 @@
+"""Bipolar derivations ("FP1-F7"): where they are, and what they are called.
+
+A derivation measures between two electrodes; its place is the point half way. C channels, metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from brainfm.signals.names import clean_name
+from brainfm.signals.positions import standard_positions
+from brainfm.types import Channels, Kind
+
+
+def electrodes_of(name: str, montage: str = "standard_1005") -> tuple[str, str] | None:
+    """The two electrodes of a derivation as the montage spells them, or None for any other name.
+
+    Examples
+    --------
+    >>> electrodes_of("FP1-F7"), electrodes_of("T3-T5"), electrodes_of("Fp1-REF")
+    (('Fp1', 'F7'), ('T7', 'P7'), None)
+    """
+    parts = name.split("-")
+    if len(parts) != 2:
+        return None
+    first, second = (clean_name(p) for p in parts)
+    known = standard_positions(montage)
+    return (first, second) if first in known and second in known and first != second else None
+
+
+def place_derivations(
+    channels: Channels, montage: str = "standard_1005"
+) -> tuple[Channels, list[str]]:
+    """Give scalp derivations that have no position the point between their electrodes.
+
+    Parameters
+    ----------
+    channels : as a reader made them
+    montage : of MNE, says where electrodes are
+
+    Returns
+    -------
+    channels : `reference` is "bipolar" if every scalp channel is a derivation
+    notes : a sentence if anything was placed
+    """
+    known = standard_positions(montage)
+    pairs = {
+        c: pair
+        for c, name in enumerate(channels.name)
+        if channels.kind[c] == Kind.EEG
+        and not np.isfinite(channels.pos_m[c]).all()
+        and (pair := electrodes_of(name, montage)) is not None
+    }
+    if not pairs:
+        return channels, []
+    names, pos = list(channels.name), channels.pos_m.copy()
+    for c, (first, second) in pairs.items():
+        pos[c] = (np.array(known[first]) + np.array(known[second])) / 2
+        spelled = f"{first}-{second}"
+        names[c] = spelled if spelled not in names else names[c]
+    every = len(pairs) == int((channels.kind == Kind.EEG).sum())
+    placed = replace(
+        channels,
+        name=tuple(names),
+        pos_m=pos.astype(np.float32),
+        frame="head" if channels.frame == "unknown" else channels.frame,
+        reference="bipolar" if every else channels.reference,
+    )
+    note = (
+        f"{len(pairs)} channels are bipolar derivations; their positions are the midpoints of two "
+        f"electrodes ({montage}), nominal"
+    )
+    return placed, [note]
