@@ -1,4 +1,4 @@
-"""`python -m brainfm`: info and encode. A light parser; it answers before torch is loaded."""
+"""`python -m brainfm`: info, encode, detect. A light parser; it answers before torch is loaded."""
 
 from __future__ import annotations
 
@@ -48,6 +48,27 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--line-freq", type=float, help="Hz, where the file does not say")
     encode.add_argument("--json", action="store_true", help="one JSON line last")
     encode.set_defaults(run=_encode)
+
+    detect = commands.add_parser(
+        "detect",
+        help="seizures in a recording or a live stream",
+        epilog="example: python -m brainfm detect sub-01_eeg.edf --checkpoint runs/seizure/export",
+    )
+    detect.add_argument("recording", nargs="?", help="anything MNE reads, of any length")
+    detect.add_argument("--checkpoint", required=True, help="folder of a seizure detector")
+    detect.add_argument("--out", help="folder for table, probabilities and timeline; detections")
+    detect.add_argument("--threshold", type=float, help="instead of the checkpoint's own")
+    detect.add_argument("--causal", action="store_true", help="refuse filters that look ahead")
+    detect.add_argument("--line-freq", type=float, help="Hz, where the recording does not say")
+    detect.add_argument("--live", metavar="lsl:NAME", help="a Lab Streaming Layer stream")
+    detect.add_argument(
+        "--follow", action="store_true", help="the file (EDF, BDF or .f32) is still being written"
+    )
+    detect.add_argument(
+        "--patience", type=float, default=30.0, help="seconds without samples that end it (30)"
+    )
+    detect.add_argument("--json", action="store_true", help="one JSON line last")
+    detect.set_defaults(run=_detect)
     return parser
 
 
@@ -106,6 +127,17 @@ def _encode(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(json.dumps({"out": str(out), **encoded.summary()}) + "\n")
     return 0
+
+
+def _detect(args: argparse.Namespace) -> int:
+    from brainfm.detect.command import run
+
+    def say(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        # Whoever waits for an alarm must not wait for a full buffer.
+        sys.stdout.flush()
+
+    return run(args, say)
 
 
 if __name__ == "__main__":

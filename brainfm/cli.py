@@ -41,7 +41,7 @@ from brainfm.training.throughput import StepLog, Waiting
 
 log = logging.getLogger("brainfm")
 
-ROOMS = ("brainfm.tasks", "brainfm.models", "brainfm.codecs", "brainfm.heads")
+ROOMS = ("brainfm.tasks", "brainfm.models", "brainfm.codecs", "brainfm.heads", "brainfm.detect")
 """Their modules are imported at start, so that YAML may say `class_path: MaskedCodes`."""
 QUIET = (
     "LightningCLI's args parameter",

@@ -92,7 +92,11 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         # The published edge, as far as the rate allows it.
         lowpass = min(Recipe.lowpass_hz or sfreq, 0.375 * sfreq)
     return Recipe(
-        sfreq=sfreq, highpass_hz=args.highpass, lowpass_hz=lowpass, notch=not args.no_notch
+        sfreq=sfreq,
+        highpass_hz=args.highpass,
+        lowpass_hz=lowpass,
+        notch=not args.no_notch,
+        causal=args.causal,
     )
 
 
@@ -120,6 +124,9 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--highpass", type=_edge, default=Recipe.highpass_hz, help="Hz or none")
     group.add_argument("--lowpass", type=_edge, default="default", help="Hz or none (96)")
     group.add_argument("--no-notch", action="store_true", help="leave line noise in")
+    group.add_argument(
+        "--causal", action="store_true", help="filters that never look ahead, as live detection has"
+    )
 
 
 def _edge(text: str) -> float | str | None:

@@ -1,12 +1,15 @@
-"""`python -m eval.demo` (make demo): runs the stages of configs/demo.yaml and binds their results.
+"""`python -m eval.demo` (make demo): runs the stages of a YAML and binds their results.
 
 Every stage is a command anyone can type; it is printed before it runs. The report is made from
 what the stages wrote, so it can be made again without them: `python -m eval.demo --report-only`.
+The YAML may name another module that binds (`report`), and data without which a stage is left
+out (`needs`): `python -m eval.demo --config configs/finetune/seizure_demo.yaml`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shlex
@@ -36,32 +39,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; the exit code is that of the first stage that failed."""
     parser = argparse.ArgumentParser("python -m eval.demo", description=__doc__)
     parser.add_argument("--config", default="configs/demo.yaml")
-    parser.add_argument("--runs", default="runs/demo", help="folder of its runs and report")
+    parser.add_argument("--runs", help="folder of its runs and report; default: runs/NAME")
     parser.add_argument("--report-only", action="store_true", help="bind what is there already")
     parser.add_argument("--json", action="store_true", help="print one JSON line last")
     args = parser.parse_args(argv)
     console = Console()
-    runs = Path(args.runs)
+    runs = Path(args.runs or f"runs/{Path(args.config).stem}")
     try:
         config = read_config(Path(args.config))
         seconds = previous_seconds(runs) if args.report_only else {}
         if not args.report_only:
             for name, command in config["stages"].items():
                 console.rule(name)
-                code, seconds[name] = run_stage(command.format(runs=runs), console)
+                missing = missing_data(config, name)
+                if missing:
+                    console.print(f"left out: {missing} is not there", highlight=False)
+                    continue
+                code, seconds[name] = run_stage(filled(command, runs), console)
                 if code != 0:
                     sys.stderr.write(
                         f"brainfm: stage '{name}' of the demonstration ended with exit code "
                         f"{code}; its own last lines say why, and the command above repeats it\n"
                     )
                     return code
-        result, page = bind(config, runs, seconds)
+        binder = importlib.import_module(config.get("report", __name__))
+        result, page = binder.bind(config, runs, seconds)
     except (DataError, ContractError) as refusal:
         sys.stderr.write(f"brainfm: {refusal}\n")
         return 1
     console.rule("done")
-    for found in result["datasets"]:
-        console.print(f"{found['title']}: {' '.join(found['verdict'])}", highlight=False)
+    for line in result["verdicts"]:
+        console.print(line, highlight=False)
     total = sum(seconds.values())
     console.print(f"{total / 60:.1f} minutes; open {page}", highlight=False)
     if args.json:
@@ -70,21 +78,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read and check `configs/demo.yaml`.
+    """Read and check the YAML of a demonstration.
 
     Raises
     ------
     ContractError
-        If the file is missing or a key is not one of datasets, stages.
+        If the file is missing, a key is unknown, or datasets or stages are missing.
     """
     if not path.exists():
         raise ContractError(f"{path}: no such file; the demonstration is configs/demo.yaml")
     config = yaml.safe_load(path.read_text())
-    wanted = {"datasets", "stages"}
-    if set(config) != wanted:
-        odd = sorted(set(config) ^ wanted)
-        raise ContractError(f"{path}: keys {odd} are missing or unknown; it takes {sorted(wanted)}")
+    wanted, optional = {"datasets", "stages"}, {"report", "needs"}
+    odd = sorted((wanted - set(config)) | (set(config) - wanted - optional))
+    if odd:
+        raise ContractError(
+            f"{path}: keys {odd} are missing or unknown; it takes {sorted(wanted)} and may have "
+            f"{sorted(optional)}"
+        )
     return config
+
+
+def filled(command: str, runs: Path) -> str:
+    """The command with the folders of this demonstration in it."""
+    return command.format(runs=runs, data=data_root())
+
+
+def missing_data(config: dict[str, Any], stage: str) -> Path | None:
+    """What a stage needs under the data root and does not find there."""
+    needed = config.get("needs", {}).get(stage)
+    path = data_root() / needed if needed else None
+    return path if path is not None and not path.exists() else None
 
 
 def run_stage(command: str, console: Console) -> tuple[int, float]:
@@ -106,7 +129,11 @@ def previous_seconds(runs: Path) -> dict[str, float]:
 def bind(config: dict[str, Any], runs: Path, seconds: dict[str, float]) -> tuple[dict, Path]:
     """One page and one JSON of everything the stages wrote."""
     probed = json.loads((runs / "probe" / "report.json").read_text())
-    result = {"stage_seconds": seconds, "datasets": probed["datasets"]}
+    result = {
+        "stage_seconds": seconds,
+        "datasets": probed["datasets"],
+        "verdicts": [f"{d['title']}: {' '.join(d['verdict'])}" for d in probed["datasets"]],
+    }
     report = Report(
         "demo",
         "Real recordings to a probed encoder",
@@ -124,11 +151,16 @@ def bind(config: dict[str, Any], runs: Path, seconds: dict[str, float]) -> tuple
     add_encoder(report, runs / "encoder")
     for found in probed["datasets"]:
         add_dataset(report, found)
+    add_seconds(report, config, seconds)
+    return result, report.write(runs)
+
+
+def add_seconds(report: Report, config: dict[str, Any], seconds: dict[str, float]) -> None:
+    """Every stage with its command and how long it took; none where it was left out."""
     report.heading("How long it took")
     report.table(
         [{"stage": n, "command": c, "s": seconds.get(n)} for n, c in config["stages"].items()]
     )
-    return result, report.write(runs)
 
 
 def add_data(report: Report, datasets: Sequence[str]) -> None:

@@ -25,12 +25,14 @@ MAY = {
     "models": BASE | {"nn", "hub", "codecs"},
     "compat": BASE | {"nn", "hub", "codecs", "models"},
     "heads": BASE | {"nn", "hub"},
+    "detect": BASE | {"signals", "data", "nn", "hub", "codecs", "models", "heads"},
     "tasks": BASE
-    | {"nn", "hub", "codecs", "models", "heads", "training.optim"}
+    | {"nn", "hub", "codecs", "models", "heads", "detect", "training.optim"}
     | {"training.schedule", "data"},
-    "training": BASE | {"nn", "hub", "codecs", "models", "heads", "tasks", "data"},
+    "training": BASE | {"nn", "hub", "codecs", "models", "heads", "detect", "tasks", "data"},
     "api": BASE | {"signals", "data", "hub", "codecs", "models"},
-    "cli": BASE | {"signals", "data", "hub", "codecs", "models", "heads", "tasks", "training"},
+    "cli": BASE
+    | {"signals", "data", "hub", "codecs", "models", "heads", "detect", "tasks", "training"},
 }
 HEAVY = {"lightning", "mne", "transformers", "diffusers", "deepspeed", "mne_bids", "sklearn"}
 HEAVY_ALLOWED = {

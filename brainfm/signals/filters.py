@@ -1,6 +1,7 @@
 """The recipe applied to a recording: notch and band-pass by MNE, resampling by SciPy.
 
-Order: notch, resample (anti-aliased), band-pass; as BrainOmni has it (arXiv 2505.18185).
+Order: notch, resample (anti-aliased), band-pass; as BrainOmni has it (arXiv 2505.18185). A causal
+recipe is applied by `brainfm.signals.causal`, in the same order.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
+from brainfm.signals.causal import CausalChain
 from brainfm.signals.preprocess import Recipe
 
 FIR_LENGTH = 3.3
@@ -67,6 +69,8 @@ def apply_recipe(
             f"{where}: lasts {seconds:.4g} s, less than two samples at {recipe.sfreq:g} Hz; "
             "leave it out"
         )
+    if recipe.causal:
+        return _apply_causal(raw, recipe, line_freq)
     quiet: dict[str, Any] = {"picks": "all", "verbose": "ERROR"}
 
     if recipe.notch and line_freq is None:
@@ -127,7 +131,6 @@ def _resample(raw: Any, sfreq: float, n_times: int) -> Any:
     MNE's own resampling stretches a recording to a whole number of samples (or of padded blocks),
     which shifts its end by up to half a sample: 2 ms at 256 Hz, measured with a sine.
     """
-    import mne
     from scipy.signal import resample_poly
 
     old = float(raw.info["sfreq"])
@@ -138,17 +141,40 @@ def _resample(raw: Any, sfreq: float, n_times: int) -> Any:
         block = raw.get_data(picks=np.arange(at, min(at + 16, len(data_CT))))
         out = resample_poly(block, ratio.numerator, ratio.denominator, axis=1, padtype="line")
         data_CT[at : at + 16] = out[:, :n_times]
+    return _with_signal(raw, data_CT, sfreq)
+
+
+def _apply_causal(
+    raw: Any, recipe: Recipe, line_freq: float | None
+) -> tuple[Any, list[str], float | None]:
+    """The chain that also follows an amplifier, a minute at a time."""
+    sfreq = float(raw.info["sfreq"])
+    chain = CausalChain(recipe, sfreq, len(raw.ch_names), line_freq)
+    data_CT = np.empty((len(raw.ch_names), int(round(raw.n_times * recipe.sfreq / sfreq))))
+    at, minute = 0, int(np.ceil(60 * sfreq))
+    for start in range(0, raw.n_times, minute):
+        x_CT = raw.get_data(start=start, stop=min(start + minute, raw.n_times))
+        y_CT = chain.push(x_CT.T).T[:, : data_CT.shape[1] - at]
+        data_CT[:, at : at + y_CT.shape[1]] = y_CT
+        at += y_CT.shape[1]
+    return _with_signal(raw, data_CT, recipe.sfreq), chain.notes, recipe.highpass_hz
+
+
+def _with_signal(raw: Any, data_CT: NDArray[np.float64], sfreq: float) -> Any:
+    """The recording with other samples; annotations count from the first of them."""
+    import mne
+
     info = raw.info.copy()
     with info._unlock():
-        info["sfreq"] = sfreq
+        info["sfreq"] = float(sfreq)
         info["lowpass"] = min(info["lowpass"], sfreq / 2)
     marks = raw.annotations
     first = raw.first_time if marks.orig_time is not None else 0.0
-    resampled = mne.io.RawArray(data_CT, info, verbose="ERROR")
-    resampled.set_annotations(
+    made = mne.io.RawArray(data_CT, info, verbose="ERROR")
+    made.set_annotations(
         mne.Annotations(
             marks.onset - first, marks.duration, marks.description, ch_names=marks.ch_names
         ),
         verbose="ERROR",
     )
-    return resampled
+    return made

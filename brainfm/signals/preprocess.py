@@ -31,6 +31,9 @@ class Recipe:
     """Upper edge of the band-pass; below half of `sfreq`."""
     notch: bool = True
     """Remove the line frequency and its harmonics below `lowpass_hz`."""
+    causal: bool = False
+    """Filters that never look ahead (`brainfm.signals.causal`), the same offline and live. Without
+    them a sample depends on seconds to come, and a model cannot follow a recording as it runs."""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.sfreq <= 100_000:
@@ -66,6 +69,9 @@ class Normalise:
 
 SCALES = ("kind_std", "channel_robust")
 
+SINCE = {"causal"}
+"""Fields younger than the first contracts: where they are missing, their default was done."""
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -79,7 +85,10 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], where: str = "preprocessing contract") -> Preprocess:
-        """Inverse of `to_dict`; unknown or missing keys raise `ContractError` with their name."""
+        """Inverse of `to_dict`; unknown or missing keys raise `ContractError` with their name.
+
+        Keys of `SINCE` may be missing: a contract older than the field was not made with it.
+        """
         _same_keys(d, cls, where)
         _same_keys(d["recipe"], Recipe, f"{where}, recipe")
         _same_keys(d["normalise"], Normalise, f"{where}, normalise")
@@ -126,6 +135,9 @@ def require_same(mine: Any, theirs: Any, *, my_name: str, their_name: str) -> No
 
 def _same_keys(d: dict[str, Any], cls: type, where: str) -> None:
     known = {f.name for f in fields(cls)}
-    for name, extra in (("unknown key", set(d) - known), ("missing key", known - set(d))):
+    for name, extra in (
+        ("unknown key", set(d) - known),
+        ("missing key", known - set(d) - SINCE),
+    ):
         if extra:
             raise ContractError(f"{where}: {name} {sorted(extra)}; known: {sorted(known)}")

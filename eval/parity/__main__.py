@@ -1,6 +1,6 @@
 """Recompute published reference files, one row an array; exit 1 if one is off or left out.
 
-python -m eval.parity tests/golden/brainomni.npz [MORE.npz ...] [--strict] [--json]
+python -m eval.parity tests/golden/brainomni.npz [MORE.npz szcore.json ...] [--strict] [--json]
 """
 
 import argparse
@@ -21,7 +21,7 @@ from eval.report import write_atomic
 Part = tuple[dict[str, Any], list[Row]]
 """Summary and rows of one file."""
 
-SYSTEMS = ("brainomni", "mvpformer")
+SYSTEMS = ("brainomni", "mvpformer", "szcore")
 """Modules of this package, asked in order whether a file is theirs."""
 
 
@@ -52,7 +52,7 @@ def _system(reference: Reference) -> str:
         if import_module(f"eval.parity.{name}").matches(reference):
             return name
     raise DataError(
-        f"{reference.path}: holds no weights of a known system ({', '.join(SYSTEMS)}); "
+        f"{reference.path}: holds nothing of a known system ({', '.join(SYSTEMS)}); "
         "is it a reference file?"
     )
 
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 reproduced, 1 not, 2 not a reference file."""
     parser = argparse.ArgumentParser(prog="python -m eval.parity", description=__doc__)
     parser.add_argument(
-        "file", metavar="FILE.npz", nargs="+", help="reference file of a published program"
+        "file", metavar="FILE", nargs="+", help="reference file of a published program"
     )
     parser.add_argument(
         "--strict", action="store_true", help="absolute tolerances, also for values above 1"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from brainfm.compat.mvpformer import from_released, merge_lora
-from brainfm.models.mvpformer import MVPFormer
+from brainfm.models.mvpformer import Geometry, MVPFormer
 from brainfm.nn.mvpa import list_order, mvpa_dense
 from brainfm.tasks.contrastive import contrastive_logits, contrastive_losses
 from eval.parity.reference import Recipes, Reference
@@ -42,21 +42,16 @@ class Program:
 
     @cached_property
     def token(self) -> Tensor:
-        return self.model.encoder(self.x)
-
-    @cached_property
-    def relation(self) -> tuple[Tensor, Tensor]:
-        n = self.x.shape[2]
-        return list_order(n), self.model.channel_table.weight[:n]
+        return self.token_of(self.model)
 
     @cached_property
     def blocks(self) -> list[dict[str, Tensor]]:
         """Intermediate results of every block."""
         x, out = self.token, []
-        time_TD = self.model.time_table.weight[: x.shape[1]]
+        where = self.where(self.model)
         for block in self.model.blocks:
             h = block.norm(x)
-            inputs = block.attention.inputs(h, time_TD, *self.relation)
+            inputs = block.attention.inputs(h, block.attention.keys_values(h), where)
             attn, mlp = block.attention(inputs), block.feedforward(h)
             x = x + attn + mlp
             out.append({"ln1": h, "attn_out": attn, "mlp_out": mlp, "out": x})
@@ -65,7 +60,7 @@ class Program:
 
     @cached_property
     def hidden(self) -> Tensor:
-        return self.model.run_blocks(self.token, *self.relation)
+        return self.model.run_blocks(self.token, self.where(self.model))
 
     @cached_property
     def pred(self) -> Tensor:
@@ -90,14 +85,20 @@ class Program:
     @cached_property
     def cls_hidden(self) -> Tensor:
         model, _ = self.classifier
-        return model.run_blocks(model.encoder(self.x), *self._relation_of(model))
+        return model.run_blocks(self.token_of(model), self.where(model))
 
     @cached_property
     def cls_logits(self) -> Tensor:
         return F.linear(self.cls_hidden[:, -1].mean(1), self.classifier[1])
 
-    def _relation_of(self, model: MVPFormer) -> tuple[Tensor, Tensor]:
-        return self.relation[0], model.channel_table.weight[: self.x.shape[2]]
+    def token_of(self, model: MVPFormer) -> Tensor:
+        """Tokens of the file's signal."""
+        return model.encoder(model.encoder.coefficients(self.x))
+
+    def where(self, model: MVPFormer) -> Geometry:
+        """Lags and relations of the file's segments and channels."""
+        t, n = self.x.shape[1:3]
+        return Geometry(model.time_keys(t), list_order(n), model.channel_table.weight[:n])
 
 
 def compute(reference: Reference) -> Recipes:

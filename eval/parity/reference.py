@@ -55,16 +55,20 @@ class Reference:
 
 
 def read_reference(path: str | Path) -> Reference:
-    """Open an .npz without unpickling anything.
+    """Open an .npz without unpickling anything, or the cases of a .json (see `szcore`).
 
     Raises
     ------
     DataError
-        If the file is missing, truncated, no npz, or holds anything but plain arrays.
+        If the file is missing, truncated, of another kind, or holds anything but plain arrays.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; give the path of a reference .npz")
+        raise DataError(f"{path}: no such file; give the path of a reference .npz or .json")
+    if path.suffix.lower() == ".json":
+        from eval.parity.szcore import read_cases
+
+        return read_cases(path)
     try:
         with np.load(path, allow_pickle=False) as f:
             if not isinstance(f, np.lib.npyio.NpzFile):

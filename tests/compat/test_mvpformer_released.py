@@ -8,6 +8,7 @@ import torch
 
 from brainfm.compat.mvpformer import config_of, from_released, merge_lora
 from brainfm.errors import ContractError
+from brainfm.nn.lora import merged, with_lora
 
 
 @pytest.fixture
@@ -24,6 +25,10 @@ def test_a_released_model_is_strict_and_takes_every_weight(released):
     state, config, _ = released
     model = from_released(state, config)
     assert model.config.relation == "list order" and model.config.lookback == 10
+    assert model.config.time_rows == "from_end" and model.config.last_sees_all
+    assert model.config.band is None and not model.config.amplitude and not model.config.streams
+    keys_values = model.blocks[1].attention.key.weight, model.blocks[1].attention.value.weight
+    assert torch.equal(torch.cat(keys_values), state["mvpformer.h.1.attn.c_attn.weight"])
     bias = state["mvpformer.h.1.attn.attn_bias"]
     assert torch.equal(model.blocks[1].attention.bias_3GE.flatten(), bias)
     unused = ("ln_2", "time_bias", "masked_bias", "seizure_embeddings")
@@ -75,6 +80,19 @@ def test_adapters_change_queries_and_values_and_leave_keys(released):
         half = len(before) // 2
         assert torch.equal(before[:half], after[:half])
         assert not torch.allclose(before[half:], after[half:])
+
+
+def test_released_adapters_are_those_that_are_trained_here(released):
+    state, config, lora = released
+    model = with_lora(from_released(state, config), rank=4, alpha=16)
+    for i, block in enumerate(model.blocks):
+        for ours, theirs in (("query", "q_attn"), ("value", "c_attn")):
+            layer = getattr(block.attention, ours)
+            for part in ("lora_A", "lora_B"):
+                weight = getattr(layer, part)["default"].weight
+                weight.data.copy_(lora[f"mvpformer.h.{i}.attn.{theirs}.{part}"])
+    wanted = from_released(merge_lora(state, lora, 16), config).state_dict()
+    torch.testing.assert_close(dict(merged(model).state_dict()), dict(wanted))
 
 
 def test_half_an_adapter_is_refused(released):

@@ -18,7 +18,7 @@ def model(**settings):
 @pytest.mark.parametrize("preset, millions", [("S", 73.6), ("M", 1239.0)])
 def test_published_sizes_without_the_head_of_pretraining(preset, millions):
     with torch.device("meta"):
-        made = MVPFormer(MVPFormerConfig(preset=preset))
+        made = MVPFormer(MVPFormerConfig(preset=preset, amplitude=False))
     n = made.n_parameters - made.head.weight.numel()
     assert n / 1e6 == pytest.approx(millions, rel=1e-3)
 
@@ -57,11 +57,34 @@ def test_list_order_is_published_order_and_distance_is_not():
         assert torch.allclose(a, b, atol=1e-4) is same
 
 
-def test_both_paths_are_one_function():
-    lean, batch = model(), make_batch(t=32 * 13)
-    dense = MVPFormer(replace(lean.config, path="dense"))
-    dense.load_state_dict(lean.state_dict())
-    torch.testing.assert_close(dense(batch).h_BSWD, lean(batch).h_BSWD, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("path", ["dense", "flex", "auto"])
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_every_path_is_one_function(path):
+    lean, batch = model(band=12), make_batch(t=32 * 13)
+    other = MVPFormer(replace(lean.config, path=path))
+    other.load_state_dict(lean.state_dict())
+    with torch.no_grad():
+        a, b = lean(batch).h_BSWD, other(batch).h_BSWD
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_amplitude_is_heard_only_where_it_is_told():
+    batch, louder = make_batch(t=128), make_batch(t=128)
+    louder.x_BCWP = batch.x_BCWP.clone()
+    louder.x_BCWP[..., 96:] *= 30
+    for told in (True, False):
+        one = model(amplitude=told)
+        a, b = (one(x).h_BSWD for x in (batch, louder))
+        assert torch.allclose(a[:, :, :3], b[:, :, :3], atol=1e-5), "not before it happens"
+        assert torch.allclose(a[:, :, 3], b[:, :, 3], rtol=1e-3, atol=1e-4) is not told
+
+
+def test_a_fresh_token_hears_a_decade_about_as_much_as_the_shape():
+    coder = model().encoder
+    n_told, f = coder.amplitude.in_features, coder.coefficients(torch.randn(1, 50, 4, 32))
+    shape = coder(f, torch.zeros(1, 50, 4, n_told))
+    decade = coder(torch.zeros_like(f), torch.ones(1, 50, 4, n_told))
+    assert 0.3 < (decade.square().mean() / shape.square().mean()).sqrt() < 3
 
 
 @pytest.mark.parametrize(
@@ -83,6 +106,9 @@ def test_what_the_tables_cannot_hold_is_refused(settings, batch, named):
         ({"relation": "name"}, "relation is 'name'"),
         ({"path": "fast"}, "path"),
         ({"n_heads": 5}, "5"),
+        ({"time_rows": "end"}, "time_rows is 'end'"),
+        ({"band": 0}, "band is 0 segments"),
+        ({"band": 111}, "band is 111 segments; it must be null or 1 to n_positions, 110"),
     ],
 )
 def test_wrong_settings_are_named(settings, named):

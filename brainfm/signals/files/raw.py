@@ -97,15 +97,17 @@ def family_of(path: Path) -> Family | None:
 
 
 def read_raw(
-    path: str | Path, *, unit: str | None = None, duplicates: str = "raise"
+    path: str | Path, *, unit: str | None = None, duplicates: str = "raise", load: bool = True
 ) -> tuple[Any, list[str]]:
-    """Read a recording with MNE, data not yet loaded where the format allows it.
+    """Read a recording with MNE.
 
     Parameters
     ----------
     path : file, or folder for CTF
     unit : physical unit of EDF signals that state none ("uV", "mV", "V")
     duplicates : "raise", or "first" to keep the first of several signals of one name
+    load : False leaves the samples on disk where the format allows it; damage among them is then
+        found when they are read
 
     Returns
     -------
@@ -149,7 +151,9 @@ def read_raw(
         warnings.simplefilter("always")
         try:
             raw = getattr(mne.io, family.reader)(path, preload=False, verbose="WARNING", **options)
-            raw.load_data(verbose="WARNING")
+            # MNE brings slower signals to the highest rate; block by block it would leave edges.
+            if load or (header is not None and _mixed_rates(header)):
+                raw.load_data(verbose="WARNING")
             # Damaged kinds and frames are only found when somebody asks.
             raw.get_channel_types()
             raw.info._check_consistency()
@@ -257,6 +261,10 @@ def _judge_warnings(path: Path, messages: list[str], family: str) -> list[str]:
     return notes
 
 
+def _mixed_rates(header: EdfHeader) -> bool:
+    return len({round(header.sfreq[i], 3) for i in header.signals}) > 1
+
+
 def _correct_units(raw: Any, header: EdfHeader) -> list[str]:
     """Units that MNE does not know: nanovolt and odd spellings; degrees are no EEG at all."""
     if len(raw.ch_names) != len(header.signals):
@@ -270,7 +278,12 @@ def _correct_units(raw: Any, header: EdfHeader) -> list[str]:
         if factor is None and raw.get_channel_types([k])[0] == "eeg":
             other[raw.ch_names[k]] = "misc"
         elif factor is not None and factor != MNE_VOLTS.get(unit, 1.0):
-            raw._data[k] *= factor / MNE_VOLTS.get(unit, 1.0)
+            # The calibration counts when samples are read; those that were are scaled here.
+            ratio = factor / MNE_VOLTS.get(unit, 1.0)
+            if raw.preload:
+                raw._data[k] *= ratio
+            else:
+                raw._cals[k] *= ratio
             notes.append(f"'{raw.ch_names[k]}' is scaled from {unit!r}, which MNE takes for volts")
     if other:
         raw.set_channel_types(other, on_unit_change="ignore", verbose="ERROR")

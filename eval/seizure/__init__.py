@@ -1,0 +1,1 @@
+"""Seizure detectors scored as epileptologists score them: events, false alarms, latency."""
