@@ -59,7 +59,11 @@ def job_key(job: Job, recipe: Recipe) -> str:
         for path in _all_files(Path(name)):
             s = path.stat()
             stats.append([str(path), s.st_size, s.st_mtime_ns])
-    content = [VERSION, job.dataset, job.name, stats, job.options, asdict(recipe)]
+    done = asdict(recipe)
+    if not done["causal"]:
+        # Older than this field, and no reason to prepare anything again.
+        del done["causal"]
+    content = [VERSION, job.dataset, job.name, stats, job.options, done]
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

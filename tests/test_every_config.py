@@ -17,6 +17,12 @@ SMALL = {
     "CodecTask": ["--model.init_args.codec.init_args.config.preset=test"],
     "MaskedCodes": ["--model.init_args.encoder.preset=test", "--model.init_args.tokenizer=random"],
     "NextSegment": ["--model.init_args.encoder.preset=test"],
+    "DetectSeizures": [
+        "--model.init_args.pretrained=null",
+        "--model.init_args.encoder.preset=test",
+        "--model.init_args.warmup_steps=0",
+        "--data.patch_s=0.125",  # the segment of that preset at 256 Hz
+    ],
 }
 """How to shrink a run of each task; a new task needs a line here."""
 TINY = """

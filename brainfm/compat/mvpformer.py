@@ -22,6 +22,11 @@ PREPROCESS = Preprocess(
 )
 """Stored values at 512 Hz without filters; a token does not depend on the signal's scale."""
 
+PUBLISHED = dict(
+    relation="list order", time_rows="from_end", last_sees_all=True, band=None, amplitude=False
+)
+"""Settings of the published geometry; a model with them does not stream."""
+
 _RENAME = [
     (r"^mvpformer\.h\.(\d+)\.", r"blocks.\1."),
     (r"^mvpformer\.ln_f\.", "norm."),
@@ -75,7 +80,7 @@ def config_of(config: dict[str, Any], where: str = "config") -> MVPFormerConfig:
             raise ContractError(f"{where}: {key} is {config[key]!r}; only {wanted!r} is computed")
     sizes = {ours: config[theirs] for ours, theirs in names.items()}
     try:
-        return MVPFormerConfig(**sizes, lookback=config.get("window", 10), relation="list order")
+        return MVPFormerConfig(**sizes, **PUBLISHED, lookback=config.get("window", 10))
     except ValueError as e:
         raise ContractError(f"{where}: {e}") from e
 
@@ -103,6 +108,10 @@ def from_released(
             if value.numel() != shape.numel():
                 raise ContractError(f"{where}: {key} has {value.numel()} numbers, not {shape}")
             value = value.view(shape)
+        if ".key_value." in new:  # one matrix: keys above, values below
+            keys, value = value.tensor_split(2)
+            renamed[new.replace(".key_value.", ".key.")] = keys
+            new = new.replace(".key_value.", ".value.")
         renamed[new] = value
     require_same_keys(model.state_dict(), renamed, "MVPFormer", where)
     model.load_state_dict(renamed)

@@ -157,7 +157,6 @@ class Engine:
     def _forget(self) -> None:
         """What the detector remembers; filters go on."""
         self._past: Any = None
-        self._scale_C: Any = None
         self._window: deque[Array] = deque(maxlen=int(self.detector.context))
 
     def _judge(self, x_TC: NDArray[np.floating]) -> None:
@@ -200,9 +199,7 @@ class Engine:
         self._window.append(np.where(usable_C, y_PC, 0.0))
         if self.detector.streams:
             # Also where nothing is usable: what comes later counts its lags from here.
-            p_BW, self._past = self.detector.advance(
-                self._newest(self._batch(usable_C)), self._past
-            )
+            p_BW, self._past = self.detector.advance(_newest(self._batch(usable_C)), self._past)
         elif usable_C.any():
             p_BW = self.detector.probabilities(self._batch(usable_C))
         if not usable_C.any():
@@ -244,18 +241,10 @@ class Engine:
         weight = next(iter(self.detector.parameters()), None)
         return batch if weight is None else batch.to(weight.device)
 
-    def _newest(self, batch: Any) -> Any:
-        """The window's last step, with the past brought to the scale of this window.
 
-        A window is normalised as a whole, so what the detector remembers of amplitudes is in the
-        units of the last one; in those of this one it is what this window would have told it.
-        """
-        old_BC, self._scale_C = self._scale_C, batch.scale_BC
-        if old_BC is not None and hasattr(self._past, "level_BSCL"):
-            shift_BC = (old_BC / batch.scale_BC).log10()
-            level_BSCL = self._past.level_BSCL + shift_BC[:, None, :, None]
-            self._past = replace(self._past, level_BSCL=level_BSCL)
-        return replace(batch, x_BCWP=batch.x_BCWP[:, :, -1:], time_BW=batch.time_BW[:, -1:])
+def _newest(batch: Any) -> Any:
+    """The window's last step, normalised as part of the window."""
+    return replace(batch, x_BCWP=batch.x_BCWP[:, :, -1:], time_BW=batch.time_BW[:, -1:])
 
 
 def require_causal(recipe: Recipe, where: str) -> None:

@@ -18,7 +18,7 @@ from brainfm.errors import DataError
 from brainfm.signals.files.raw import read_raw
 from brainfm.signals.names import clean_names
 from brainfm.signals.positions import KIND_OF_TYPE, channels_from_info
-from brainfm.signals.recording import _events, _intervals
+from brainfm.signals.recording import events_of, stretches_of
 from brainfm.types import Channels, Event
 
 BLOCK_S = 60.0
@@ -87,8 +87,8 @@ def open_file(path: str | Path) -> Source:
         pieces=pieces,
         line_freq=raw.info["line_freq"],
         duration_s=n / sfreq,
-        intervals_s=[(a / sfreq, b / sfreq) for a, b in _intervals(raw)],
-        events=_events(raw),
+        intervals_s=[(a / sfreq, b / sfreq) for a, b in stretches_of(raw)],
+        events=events_of(raw),
         start=raw.info["meas_date"] and raw.info["meas_date"].replace(tzinfo=None),
         notes=[*notes, *more],
     )

@@ -23,6 +23,8 @@ MVPFORMER: dict[str, dict[str, Any]] = {
     "M": dict(window=2560, dim=2048, depth=24, n_heads=16, n_kv_heads=8, inner=5632),
     # Trains in minutes on two CPU cores; segments of 1/4 s at 256 Hz.
     "demo": dict(window=64, dim=96, depth=4, n_heads=6, n_kv_heads=2, inner=256),
+    # Detects seizures on two CPU cores; segments of 2 s at 128 Hz.
+    "seizure": dict(window=256, dim=64, depth=2, n_heads=4, n_kv_heads=2, inner=160),
     # For tests.
     "test": dict(window=32, dim=32, depth=2, n_heads=4, n_kv_heads=2, inner=48),
 }

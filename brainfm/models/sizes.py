@@ -11,9 +11,10 @@ PARAMETERS: dict[tuple[str, str], int] = {
     ("BrainOmni", "tiny"): 13_476_322,
     ("BrainOmni", "base"): 37_758_946,
     ("BrainOmni", "demo"): 2_408_946,
-    ("MVPFormer", "S"): 74_167_602,
-    ("MVPFormer", "M"): 1_243_279_922,
-    ("MVPFormer", "demo"): 458_868,
+    ("MVPFormer", "S"): 74_188_338,
+    ("MVPFormer", "M"): 1_243_335_218,
+    ("MVPFormer", "demo"): 460_020,
+    ("MVPFormer", "seizure"): 133_792,
 }
 """Trainable parameters; codebooks are buffers and do not count. BrainOmni with its tokenizer."""
 
@@ -24,6 +25,7 @@ NOTES = {
     "S": "arXiv 2506.20354; 5 s segments at 512 Hz, 73.6 M and the head of pretraining",
     "M": "arXiv 2506.20354; 1.239 B and the head of pretraining",
     "demo": "trains in minutes on two CPU cores",
+    "seizure": "trains in minutes on two CPU cores; 2 s segments at 128 Hz",
 }
 
 

@@ -1,27 +1,25 @@
 """Multi-variate parallel attention: content, time and channel terms in one softmax.
 
-For a query (t, c) and a key (t', c') of one head (MVPFormer, arXiv 2506.20354):
+For a query (t, c) and a key (s, d) of one head, `lag` = t - s (MVPFormer, arXiv 2506.20354):
 
-    content = (q + u) . k[t', c']        where t - t' <= window, or t is the last segment; else 0
-    time    = (q + v) . k_time[T - 1 - (t - t')]
-    channel = (q + z) . k_channel[r(c, c')]
-    weight  = softmax over all keys with t' <= t of (content + time + channel) / sqrt(E)
+    content = (q + u) . k[s, d]           where lag <= window; else 0
+    time    = (q + v) . k_time[lag]
+    channel = (q + z) . k_channel[r(c, d)]
+    weight  = softmax over all keys with 0 <= lag < band of (content + time + channel) / sqrt(E)
 
-Segments are causal, channels of one segment see each other. Relative times and channels are
-counted from the end of their tables, as published; outside the window a key is attended by where
-it stands alone.
+Segments are causal, channels of one segment see each other. Outside the window a key is attended
+by where it stands alone; outside the band not at all. As published, the queries of the last
+segment see the content of all (`last_sees_all`) and there is no band. A query without any key
+gets zeros.
 
 `mvpa_dense` writes the formula down and holds all logits. `mvpa_lean` gives the same numbers and
-never holds a matrix over all pairs of tokens: for the queries of one segment, the time keys fold
-into the content keys, what does not depend on the query becomes a bias a key, the channel term is
-a C x C table, and plain scaled-dot-product attention does the rest. Segments are recomputed in
-the backward pass.
+never holds a matrix over all pairs of tokens. `nn/mvpa_flex.py` is the same for GPUs.
 
-Shapes: B batch, T segments, C channels, H heads, G key-value groups, E head width, R channel
-relations.
+Shapes: B batch, T segments that ask, S segments that are asked (the last T of them are those that
+ask), C channels, H heads, G groups of heads, E head width, L lags, R channel relations, F = E + 1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,16 +27,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+OUT_OF_SIGHT = -1e30
+"""Logit of a channel nobody may look at: nothing after the softmax, finite in every sum."""
+
 
 @dataclass(frozen=True)
 class MVPAInputs:
-    """What one layer hands to its attention; groups already repeated over their heads."""
+    """What one layer hands to its attention."""
 
     q_BHTCE: Tensor
-    k_BHTCE: Tensor
-    v_BHTCE: Tensor
-    time_HTE: Tensor
-    """Key of relative time: row T - 1 - lag."""
+    k_BGSCE: Tensor
+    """Shared by the H / G heads of a group, which lie side by side."""
+    v_BGSCE: Tensor
+    time_HLE: Tensor
+    """Row d: key of lag d. At least as many rows as there are lags to look back."""
     relation_HRE: Tensor
     """Key of each relation that two channels can have."""
     relation_CC: Tensor
@@ -48,17 +50,28 @@ class MVPAInputs:
     channel_bias_HE: Tensor
     window: int = 10
     """Segments back to which content counts."""
-    valid_BC: Tensor | None = None
-    """False for channels that nobody may look at; None: all may be seen."""
+    band: int | None = None
+    """Segments that are attended at all, the own one included; None: all before."""
+    last_sees_all: bool = False
+    """The last segment's queries see content beyond the window, as published."""
+    valid_BSC: Tensor | None = None
+    """False for what nobody may look at; None: all may be seen."""
 
     def channel_logits(self, q_BHtCE: Tensor) -> Tensor:
         """(B, H, t, C, C'): the channel term of some segments' queries."""
         q = q_BHtCE + self.channel_bias_HE[:, None, None]
         by_relation = torch.einsum("bhtce,hre->bhtcr", q, self.relation_HRE)
         if self.relation_CC.is_floating_point():
-            share_BCCR = self.relation_CC.expand(len(q), -1, -1, -1)
+            share_BCCR = self.relation_CC.to(by_relation.dtype).expand(len(q), -1, -1, -1)
             return torch.einsum("bhtcr,bcdr->bhtcd", by_relation, share_BCCR)
         return by_relation.gather(-1, self.relation_CC.expand(*by_relation.shape[:4], -1))
+
+    def reach(self, t: int) -> tuple[int, int, int]:
+        """First segment attended, first one whose content counts, and the own one, of query t."""
+        own = self.k_BGSCE.shape[2] - self.q_BHTCE.shape[2] + t
+        first = 0 if self.band is None else max(0, own - self.band + 1)
+        sees_all = self.last_sees_all and t == self.q_BHTCE.shape[2] - 1
+        return first, first if sees_all else max(first, own - self.window), own
 
 
 def list_order(n_channels: int, device: Any = None) -> Tensor:
@@ -89,88 +102,110 @@ def mvpa_dense(x: MVPAInputs) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    (B, H, T, C, E) result, and the weights (B, H, T C, T C)
+    (B, H, T, C, E) result, and the weights (B, H, T C, S C)
     """
     b, h, t, c, e = x.q_BHTCE.shape
-    lag = torch.arange(t, device=x.q_BHTCE.device)
-    lag_TT = lag[:, None] - lag
-    seen_TT = (lag_TT <= x.window) | (lag[:, None] == t - 1)
+    g, s = x.k_BGSCE.shape[1:3]
+    k_BHSCE, v_BHSCE = (y.repeat_interleave(h // g, 1) for y in (x.k_BGSCE, x.v_BGSCE))
+    at = torch.arange(s, device=x.q_BHTCE.device)
+    lag_TS = at[s - t :, None] - at
+    near_TS = lag_TS <= x.window
+    if x.last_sees_all:
+        near_TS[-1] = True
 
     q_content = x.q_BHTCE + x.content_bias_HE[:, None, None]
-    content = torch.einsum("bhtce,bhsde->bhtcsd", q_content, x.k_BHTCE)
-    content = torch.where(seen_TT[:, None, :, None], content, 0.0)
+    content = torch.einsum("bhtce,bhsde->bhtcsd", q_content, k_BHSCE)
+    content = torch.where(near_TS[:, None, :, None], content, 0.0)
 
-    row_TT = (t - 1 - lag_TT).clamp(max=t - 1)
     q_time = x.q_BHTCE + x.time_bias_HE[:, None, None]
-    by_row = torch.einsum("bhtce,hre->bhtcr", q_time, x.time_HTE)
-    time = by_row.gather(-1, row_TT[:, None].expand(b, h, t, c, t))[..., None]
+    by_lag = torch.einsum("bhtce,hle->bhtcl", q_time, x.time_HLE)
+    row_TS = lag_TS.clamp(0, x.time_HLE.shape[1] - 1)
+    time = by_lag.gather(-1, row_TS[:, None].expand(b, h, t, c, s))[..., None]
 
     channel = x.channel_logits(x.q_BHTCE)[..., None, :]
     logits = (content + time + channel) * e**-0.5
+    hidden = (lag_TS < 0) | (lag_TS >= (x.band or s))
+    hidden = hidden[:, None, :, None]
+    if x.valid_BSC is not None:
+        hidden = hidden | ~x.valid_BSC[:, None, None, None]
     lowest = torch.finfo(logits.dtype).min
-    logits = logits.masked_fill((lag_TT < 0)[:, None, :, None], lowest)
-    if x.valid_BC is not None:
-        logits = logits.masked_fill(~x.valid_BC[:, None, None, None, None], lowest)
-    weight = logits.reshape(b, h, t * c, t * c).softmax(-1)
-    out = weight @ x.v_BHTCE.reshape(b, h, t * c, e)
+    weight = logits.masked_fill(hidden, lowest).flatten(4).softmax(-1)
+    weight = weight.masked_fill(hidden.expand(b, 1, t, -1, s, c).flatten(4), 0.0).flatten(2, 3)
+    out = weight @ v_BHSCE.flatten(2, 3)
     return out.view(b, h, t, c, e), weight
 
 
 def mvpa_lean(x: MVPAInputs) -> Tensor:
-    """The same as `mvpa_dense` in memory that grows with tokens, not with their pairs."""
-    again = torch.is_grad_enabled() and x.q_BHTCE.requires_grad
+    """The same as `mvpa_dense` in memory that grows with tokens, not with their pairs.
+
+    One segment's queries at a time, recomputed in the backward pass. Near keys, whose content
+    counts, have logits. A far key's weight is a product, exp(time) exp(channel): its channels are
+    summed by one C x C matrix for all segments, then its segments, and no logits are needed.
+    """
+    # A column of ones beside the values: the sum of the weights comes out of the same products.
+    v_BGSCF = torch.cat([x.v_BGSCE, torch.ones_like(x.v_BGSCE[..., :1])], -1)
+    k_BGSCE = x.k_BGSCE
+    if x.valid_BSC is not None:
+        valid = x.valid_BSC[:, None, ..., None]
+        k_BGSCE, v_BGSCF = torch.where(valid, k_BGSCE, 0.0), torch.where(valid, v_BGSCF, 0.0)
+    # Slices of the whole would each be given a gradient of the size of the whole.
+    q, k, v = x.q_BHTCE.unbind(2), k_BGSCE.unbind(2), v_BGSCF.unbind(2)
+    trained = any(y.requires_grad for y in (x.q_BHTCE, x.k_BGSCE, x.v_BGSCE))
+    again = torch.is_grad_enabled() and trained
     out = []
-    for t in range(x.q_BHTCE.shape[2]):
+    for t in range(len(q)):
+        first, near, own = x.reach(t)
+        args = (x, q[t], k[near : own + 1], v[first:near], v[near : own + 1])
         if again:
-            out.append(checkpoint(_one_segment, x, t, use_reentrant=False))
+            out.append(checkpoint(_one_segment, *args, use_reentrant=False))
         else:
-            out.append(_one_segment(x, t))
-    return torch.stack(out, 2)
+            out.append(_one_segment(*args))
+    sums_BHTCF = torch.stack(out, 2)
+    total = sums_BHTCF[..., -1:]
+    return sums_BHTCF[..., :-1] / torch.where(total > 0, total, 1.0)
 
 
-def _one_segment(x: MVPAInputs, t: int) -> Tensor:
-    """(B, H, C, E): result of the queries of segment t."""
-    b, h, n, c, e = x.q_BHTCE.shape
-    q_BHCE = x.q_BHTCE[:, :, t]
-    first = 0 if t == n - 1 else max(0, t - x.window)  # the last segment sees all content
-    near = x.k_BHTCE[:, :, first : t + 1]
-    # (q + u) . k + (q + v) . kt  =  q . (k + kt)  +  (u . k + v . kt), the second without q.
-    time_HSE = x.time_HTE[:, n - 1 - t : n]
-    key = time_HSE[:, :, None].expand(b, h, t + 1, c, e)
-    bias = torch.einsum("he,hse->hs", x.time_bias_HE, time_HSE)[:, :, None].expand(b, h, t + 1, c)
-    key = torch.cat([key[:, :, :first], key[:, :, first:] + near], 2)
-    content = torch.einsum("he,bhsce->bhsc", x.content_bias_HE, near)
-    bias = torch.cat([bias[:, :, :first], bias[:, :, first:] + content], 2)
-    channel_BHCC = x.channel_logits(x.q_BHTCE[:, :, t : t + 1])[:, :, 0]
-    mask = (bias[:, :, None] + channel_BHCC[:, :, :, None]) * e**-0.5
-    if x.valid_BC is not None:
-        mask = mask.masked_fill(~x.valid_BC[:, None, None, None], torch.finfo(mask.dtype).min)
-    return F.scaled_dot_product_attention(
-        q_BHCE,
-        key.flatten(2, 3),
-        x.v_BHTCE[:, :, : t + 1].flatten(2, 3),
-        attn_mask=mask.flatten(3),
-        scale=e**-0.5,
-    )
+def _one_segment(
+    x: MVPAInputs,
+    q_BHCE: Tensor,
+    k_near: tuple[Tensor, ...],
+    v_far: tuple[Tensor, ...],
+    v_near: tuple[Tensor, ...],
+) -> Tensor:
+    """(B, H, C, F): weighted sum of the values for one segment's queries, and of the weights.
 
+    The queries of a group's heads stand in one column of Q = C H / G rows: they have the same
+    keys.
+    """
+    (h, c, e), g = q_BHCE.shape[1:], x.k_BGSCE.shape[1]
+    far, n = len(v_far), len(v_far) + len(v_near)
+    wide = torch.promote_types(q_BHCE.dtype, torch.float32)
 
-def repeat_groups(x: MVPAInputs, n_heads: int) -> MVPAInputs:
-    """Every field over G groups repeated for the heads that share it."""
-    times = n_heads // x.time_HTE.shape[0]
-    if times == 1:
-        return x
-    return replace(
-        x,
-        k_BHTCE=x.k_BHTCE.repeat_interleave(times, 1),
-        v_BHTCE=x.v_BHTCE.repeat_interleave(times, 1),
-        **{
-            name: getattr(x, name).repeat_interleave(times, 0)
-            for name in (
-                "time_HTE",
-                "relation_HRE",
-                "content_bias_HE",
-                "time_bias_HE",
-                "channel_bias_HE",
-            )
-        },
-    )
+    def rows(y_BHCX: Tensor) -> Tensor:
+        return (y_BHCX * e**-0.5).unflatten(1, (g, h // g)).flatten(2, 3)
+
+    q_time = q_BHCE + x.time_bias_HE[:, None]
+    time_BGQS = rows(q_time @ x.time_HLE[:, :n].flip(1).mT).to(wide)
+    channel_BGQC = rows(x.channel_logits(q_BHCE[:, :, None])[:, :, 0]).to(wide)
+    if x.valid_BSC is not None:
+        channel_BGQC = channel_BGQC.masked_fill(~x.valid_BSC.any(1)[:, None, None], OUT_OF_SIGHT)
+    q_content = rows(q_BHCE + x.content_bias_HE[:, None])
+    near = (q_content @ torch.stack(k_near, 2).flatten(2, 3).mT).to(wide).unflatten(-1, (-1, c))
+    near = near + channel_BGQC[..., None, :]
+    # The largest logit is taken out, as in any softmax; what is taken out does not matter.
+    time_far, time_near = time_BGQS.split((far, n - far), -1)
+    top = (near.detach().amax(-1) + time_near.detach()).amax(-1, keepdim=True)
+    sums_far = 0.0
+    if far:
+        top_time = time_far.detach().amax(-1, keepdim=True)
+        top = torch.maximum(top, top_time + channel_BGQC.detach().amax(-1, keepdim=True))
+        of_channel = (channel_BGQC + (top_time - top)).exp().to(q_BHCE.dtype)
+        of_time = (time_far - top_time).exp().to(q_BHCE.dtype)
+        by_segment = of_channel @ torch.stack(v_far, 3).flatten(3)
+        by_segment = by_segment.unflatten(-1, (far, -1))
+        sums_far = (of_time[..., None, :] @ by_segment)[..., 0, :]
+    near += (time_near - top)[..., None]
+    weight = near.exp_().flatten(3).to(q_BHCE.dtype)
+    # Last, so that this product is not done again in the backward pass.
+    sums_BGQF = sums_far + weight @ torch.stack(v_near, 2).flatten(2, 3)
+    return sums_BGQF.unflatten(2, (h // g, c)).flatten(1, 2)

@@ -54,13 +54,13 @@ class PeriodicWavelet(nn.Module):
         super().__init__()
         if levels_of(n_samples) < 1:
             raise ValueError(f"a stretch of {n_samples} samples is too short for one level of db4")
-        low = torch.tensor(DB4_LOW, dtype=torch.float64)
-        sign = (-1.0) ** torch.arange(1, len(low) + 1)
+        # Always on the CPU and in float32: no buffer, which model.bfloat16() would round.
+        low = torch.tensor(DB4_LOW, dtype=torch.float64, device="cpu")
+        sign = (-1.0) ** torch.arange(1, len(low) + 1, device="cpu")
         self.n_samples = n_samples
         self.sizes = sizes_of(n_samples)
         # Convolution in PyTorch does not reverse its kernel; a wavelet transform does.
-        kernel_21K = torch.stack([low.flip(0), sign.flip(0) * low])[:, None]
-        self.register_buffer("kernel_21K", kernel_21K.float(), persistent=False)
+        self.kernel_21K = torch.stack([low.flip(0), sign.flip(0) * low])[:, None].float()
 
     @property
     def n_coefficients(self) -> int:
@@ -72,17 +72,19 @@ class PeriodicWavelet(nn.Module):
         if x_NT.shape[-1] != self.n_samples:
             raise ValueError(f"stretches have {x_NT.shape[-1]} samples, not {self.n_samples}")
         with torch.autocast(x_NT.device.type, enabled=False):
-            low_NT, details = x_NT.float(), []
+            low_NT, details, kernel = x_NT.float(), [], self.kernel_21K.to(x_NT.device)
             for _ in range(len(self.sizes) - 1):
-                low_NT, detail = self._split(low_NT)
+                low_NT, detail = _split(low_NT, kernel)
                 details.append(detail)
         return torch.cat([low_NT, *reversed(details)], -1)
 
-    def _split(self, x_NT: Tensor) -> tuple[Tensor, Tensor]:
-        taps = self.kernel_21K.shape[-1]
-        n = x_NT.shape[-1]
-        out = (n + taps - 1) // 2
-        # Coefficient o sees samples 2 o + 2 - taps to 2 o + 1, counted round the circle.
-        around = torch.arange(2 - taps, 2 * out, device=x_NT.device) % n
-        y_N2F = F.conv1d(x_NT[:, None, around], self.kernel_21K, stride=2)
-        return y_N2F[:, 0], y_N2F[:, 1]
+
+def _split(x_NT: Tensor, kernel_21K: Tensor) -> tuple[Tensor, Tensor]:
+    """Slow and fast half of a band."""
+    taps = kernel_21K.shape[-1]
+    n = x_NT.shape[-1]
+    out = (n + taps - 1) // 2
+    # Coefficient o sees samples 2 o + 2 - taps to 2 o + 1, counted round the circle.
+    around = torch.arange(2 - taps, 2 * out, device=x_NT.device) % n
+    y_N2F = F.conv1d(x_NT[:, None, around], kernel_21K, stride=2)
+    return y_N2F[:, 0], y_N2F[:, 1]

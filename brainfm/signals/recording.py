@@ -138,7 +138,7 @@ def recording_from_raw(
         notes.append(f"unusual sampling rate of {sfreq:.6g} Hz")
     if line_freq is not None and line_freq not in USUAL_LINE:
         notes.append(f"unusual line frequency of {line_freq:.6g} Hz")
-    intervals = _intervals(raw)
+    intervals = stretches_of(raw)
     if not intervals:
         raise DataError(
             f"{where}: every sample lies in an annotation that begins with 'bad'; rename it if "
@@ -178,7 +178,7 @@ def recording_from_raw(
         subject=subject,
         session=session,
         name=name,
-        events=_events(raw),
+        events=events_of(raw),
         intervals_s=[
             (float(a * ratio / recipe.sfreq), float(min(b * ratio / recipe.sfreq, seconds)))
             for a, b in intervals
@@ -191,7 +191,8 @@ def recording_from_raw(
     )
 
 
-def _events(raw: Any) -> list[Event]:
+def events_of(raw: Any) -> list[Event]:
+    """Annotations of an MNE raw object but those that begin with "bad" or "edge"."""
     first = raw.first_time if raw.annotations.orig_time is not None else 0.0
     return [
         Event(float(a["onset"]) - first, float(a["duration"]), str(a["description"]))
@@ -200,7 +201,7 @@ def _events(raw: Any) -> list[Event]:
     ]
 
 
-def _intervals(raw: Any) -> list[tuple[int, int]]:
+def stretches_of(raw: Any) -> list[tuple[int, int]]:
     """Stretches of samples between annotations that begin with "bad" or "edge"."""
     n, sfreq = raw.n_times, float(raw.info["sfreq"])
     first = raw.first_time if raw.annotations.orig_time is not None else 0.0

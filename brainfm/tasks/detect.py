@@ -13,6 +13,7 @@ from brainfm.detect.detector import SeizureDetector, SeizureDetectorConfig
 from brainfm.errors import ContractError
 from brainfm.heads.detect import NOT_JUDGED, DetectConfig
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
+from brainfm.nn.lora import LoraSettings, with_lora
 from brainfm.signals.preprocess import Preprocess, require_same
 from brainfm.tasks.base import BrainTask
 from brainfm.training.optim import AdamWSettings
@@ -31,6 +32,8 @@ class DetectSeizures(BrainTask):
     alarm : how probabilities become events; evaluation chooses its threshold
     lr, head_lr : of encoder and head; published 1e-4 for both
     frozen : train the head alone
+    lora : train adapters of the encoder's attention and the head, nothing else; published rank 8,
+        alpha 16. The export has them merged
     warmup_steps, decay_steps, lr_floor : see `training.schedule`; published 12,000 of 120,000
     betas, eps, weight_decay : of AdamW, published
     seed : linked to `seed_everything`
@@ -54,6 +57,7 @@ class DetectSeizures(BrainTask):
         lr: float = 1e-4,
         head_lr: float = 1e-4,
         frozen: bool = False,
+        lora: LoraSettings | None = None,
         warmup_steps: int = 12_000,
         decay_steps: int = 120_000,
         lr_floor: float = 0.0,
@@ -86,6 +90,8 @@ class DetectSeizures(BrainTask):
         self.model.encoder.head.requires_grad_(False)
         if frozen:
             self.model.encoder.requires_grad_(False)
+        if lora is not None:
+            with_lora(self.model.encoder, lora.rank, lora.alpha, lora.targets)
 
     def adopt(self, preprocess: Preprocess) -> None:
         if self.expects is not None:
@@ -105,6 +111,11 @@ class DetectSeizures(BrainTask):
         if batch.label_BW is None:
             raise ContractError(
                 "the batch carries no seizure labels; give the data `seizures: {}` in the YAML"
+            )
+        if batch.x_BCWP.shape[-1] != self.model.step:
+            raise ContractError(
+                f"the data label steps of {batch.x_BCWP.shape[-1]} samples, the encoder's segments "
+                f"have {self.model.step}: set patch_s to {self.model.step / batch.sfreq:g}"
             )
         out = self.model(batch)
         p_BW = out.logits_BK.detach().float().softmax(-1)[..., 1]

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from brainfm.errors import ContractError
 from brainfm.hub import BrainModel, require_same_keys
+from brainfm.nn.lora import is_adapted, merged
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Export(Callback):
                 "the weights are sharded; `python train.py export` makes the folder afterwards"
             )
             return
-        pl_module.model.save_pretrained(self.folder)
+        plain(pl_module.model).save_pretrained(self.folder)
         log.info("exported %s to %s", type(pl_module.model).__name__, self.folder)
 
 
@@ -60,7 +61,12 @@ def export_checkpoint(model: BrainModel, checkpoint: str | Path, folder: str | P
         )
     require_same_keys(model.state_dict(), mine, type(model).__name__, str(path))
     model.load_state_dict(mine)
-    model.save_pretrained(folder)
+    plain(model).save_pretrained(folder)
+
+
+def plain(model: BrainModel) -> BrainModel:
+    """The model itself, or where it has adapters a copy with these merged into its weights."""
+    return merged(model) if is_adapted(model) else model
 
 
 def is_sharded(trainer: Trainer) -> bool:

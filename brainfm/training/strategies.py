@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 NAMES = ("auto", "ddp", "fsdp2", "deepspeed", "deepspeed_3", "deepspeed_cpu")
 
-ENTRIES = ("training_forward", "masked_forward", "tokenize", "encode", "decode")
+ENTRIES = (
+    *("training_forward", "masked_forward", "predict_next"),
+    *("tokenize", "encode", "decode"),
+)
 """Methods by which tasks enter a model besides `forward`; FSDP2 gathers weights before them."""
 
 

@@ -30,7 +30,7 @@ from brainfm.signals.preprocess import Preprocess, Recipe
 
 TARGET = 50.0
 """Times real time that the tiny detector must reach in every mode."""
-TINY = {"preset": "demo", "window": 256, "band": 32}
+TINY = {"preset": "seizure", "band": 32, "n_channels": 32}
 ON = {"band": 25}
 PUBLISHED: dict[str, Any] = {
     **{"time_rows": "from_end", "last_sees_all": True},

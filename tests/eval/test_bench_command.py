@@ -23,7 +23,9 @@ def run(monkeypatch, tmp_path, result, *argv):
 
 
 def test_every_benchmark_can_be_named_and_has_a_main():
-    assert bench.names() == sorted(bench.names()) and {"loader", "train"} <= set(bench.names())
+    assert bench.names() == sorted(bench.names()) and {"detect", "loader", "mvpa", "train"} <= set(
+        bench.names()
+    )
     for name in bench.names():
         assert callable(importlib.import_module(f"eval.bench.{name}").main)
 

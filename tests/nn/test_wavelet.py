@@ -54,3 +54,8 @@ def test_a_stretch_too_short_for_a_level_is_refused(n):
 def test_another_length_is_refused():
     with pytest.raises(ValueError, match="have 100 samples, not 64"):
         PeriodicWavelet(64)(torch.zeros(1, 100))
+
+
+def test_a_model_in_half_precision_keeps_the_filters_exact():
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(PeriodicWavelet(64).bfloat16()(x), PeriodicWavelet(64)(x))

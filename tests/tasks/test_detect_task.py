@@ -10,9 +10,12 @@ from brainfm.data.seizures import label_steps
 from brainfm.data.synthetic import synthetic_recording
 from brainfm.errors import ContractError
 from brainfm.heads.detect import DetectConfig
+from brainfm.hub import load_model
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
+from brainfm.nn.lora import LoraSettings
 from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
 from brainfm.tasks.detect import DetectSeizures
+from brainfm.training.export import plain
 
 SIZES = MVPFormerConfig(preset="test", band=4)
 
@@ -62,6 +65,13 @@ def test_a_batch_without_labels_names_the_setting(batch):
         task().losses(_labelled(batch, None))
 
 
+def test_labels_of_other_steps_than_the_encoders_name_the_setting(batch):
+    coarse = _labelled(batch, 0)
+    coarse.x_BCWP = batch.x_BCWP.flatten(2).unflatten(-1, (-1, 64))
+    with pytest.raises(ContractError, match="set patch_s to 0.5"):
+        task().losses(coarse)
+
+
 def test_a_pretrained_encoder_is_taken_over_with_its_contract(tmp_path):
     encoder = MVPFormer(SIZES, Preprocess(Recipe(sfreq=64.0, lowpass_hz=30.0)))
     encoder.save_pretrained(tmp_path)
@@ -85,6 +95,23 @@ def test_frozen_trains_the_head_alone_at_its_own_rate():
     assert trained and all(n.startswith("model.head.") for n in trained)
     groups = t.configure_optimizers()["optimizer"].param_groups
     assert {g["initial_lr"] for g in groups} == {7e-3}
+
+
+def test_adapters_and_head_alone_are_trained_and_the_export_is_plain(tmp_path, batch):
+    t = task(lora=LoraSettings(rank=2), lr=1e-2, head_lr=1e-2)
+    before = {n: p.clone() for n, p in t.named_parameters() if not p.requires_grad}
+    trained = {n for n, p in t.named_parameters() if p.requires_grad}
+    assert all("lora_" in n or n.startswith("model.head.") for n in trained)
+    optimizer = t.configure_optimizers()["optimizer"]
+    for _ in range(3):
+        optimizer.zero_grad()
+        t.losses(batch)["loss"].backward()
+        optimizer.step()
+    assert all(torch.equal(p, before[n]) for n, p in t.named_parameters() if n in before)
+    plain(t.eval().model).save_pretrained(tmp_path)
+    again = load_model(tmp_path)
+    torch.testing.assert_close(again.probabilities(batch), t.model.probabilities(batch))
+    assert not any("lora" in n for n in again.state_dict())
 
 
 def test_rates_of_encoder_and_head_differ_and_the_token_head_rests():
