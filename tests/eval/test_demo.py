@@ -9,7 +9,7 @@ import yaml
 
 from brainfm.errors import ContractError
 from brainfm.types import Channels
-from eval.demo import main, read_config, run_stage
+from eval.demo import filled, main, read_config, run_stage
 from eval.pictures import loss_curves, sensor_map
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +102,59 @@ def test_more_curves_than_colours_are_all_drawn():
     train = pd.DataFrame({"step": [1, 2], **{n: [1.0, 2.0] for n in names}})
     fig = loss_curves(train, None, {"loss": names}, smooth=1)
     assert {line.get_label() for line in fig.axes[0].lines} == set(names)
+
+
+def seizure_config():
+    return read_config(ROOT / "configs" / "finetune" / "seizure_demo.yaml")
+
+
+def test_every_stage_of_the_seizure_demonstration_names_files_and_modules_that_exist():
+    config = seizure_config()
+    assert set(config["needs"]) <= set(config["stages"])
+    for command in config["stages"].values():
+        words = shlex.split(filled(command, Path("runs/x")))
+        assert words[0] == "python"
+        module = words[2].replace(".", "/") if words[1] == "-m" else words[1]
+        assert (ROOT / module).exists() or (ROOT / f"{module}.py").exists()
+        assert all((ROOT / w).exists() for w in words if w.startswith("configs/"))
+
+
+def test_both_detectors_of_the_seizure_demonstration_differ_in_pretraining_alone():
+    stages = {n: shlex.split(filled(c, Path("r"))) for n, c in seizure_config()["stages"].items()}
+    own = ("--name", "--model.init_args.pretrained", "--model.init_args.encoder")
+
+    recipes = [stages["finetune"], stages["random"]]
+    configs = [w[w.index("--config") + 1] for w in recipes]
+    stores = [w[w.index("--data.store") + 1] for w in recipes]
+    assert len(set(configs)) == len(set(stores)) == 1
+    pretrain = yaml.safe_load((ROOT / "configs/pretrain/mvpformer_simulated.yaml").read_text())
+    fresh = yaml.safe_load(stages["random"][stages["random"].index(own[2]) + 1])
+    assert fresh == pretrain["model"]["init_args"]["encoder"]
+
+
+def test_the_real_recording_is_never_trained_on():
+    for name in ("pretrain", "finetune", "random"):
+        words = shlex.split(filled(seizure_config()["stages"][name], Path("r")))
+        run = yaml.safe_load((ROOT / words[words.index("--config") + 1]).read_text())
+        assert run["data"]["recordings"] == "dataset == 'simulated_seizures'"
+
+
+def test_a_stage_without_its_data_is_left_out_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BRAINFM_DATA", str(tmp_path))
+    module = tmp_path / "binder_of_a_test.py"
+    module.write_text(
+        "def bind(config, runs, seconds):\n    return {'verdicts': [str(sorted(seconds))]}, runs\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    stages = {"one": "python -c 'pass'", "two": "python -c 'raise SystemExit(5)'"}
+    content = {
+        **{"datasets": [], "stages": stages, "needs": {"two": "not/there"}},
+        "report": "binder_of_a_test",
+    }
+    path = tmp_path / "demo.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert main(["--config", str(path), "--runs", str(tmp_path / "runs")]) == 0
+    out = capsys.readouterr().out
+    assert "left out" in out and "['one']" in out
+    (tmp_path / "not" / "there").mkdir(parents=True)
+    assert main(["--config", str(path), "--runs", str(tmp_path / "runs")]) == 5
