@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from brainfm.detect.score import Scores
 from numpy.typing import NDArray
 
+from brainfm.detect.score import Scores
 from brainfm.errors import DataError
 from eval.seizure.features import StepReader, duration_of
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from brainfm.detect.score import Scores, score_stored
 
 from brainfm.data.index import select
 from brainfm.data.seizures import seizures_in
 from brainfm.data.store import Store
+from brainfm.detect.score import Scores, score_stored
 from brainfm.errors import ContractError, DataError
 from brainfm.signals.szcore import is_annotated
 from eval.seizure.baselines import AlwaysAlarm, Baseline, LineLength, Prevalence
