@@ -30,7 +30,8 @@ class SeizureDetectorConfig:
     """Steps of a training window, and of the window that is looked at where the encoder cannot
     go on from where it was; 25 as published."""
     alarm: AlarmRule = field(default_factory=AlarmRule)
-    """How probabilities become events; its threshold is chosen on validation patients."""
+    """How probabilities become events. `python -m eval.seizure` says which threshold validation
+    patients would choose; until it is put here, it is 0.5."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.context <= self.encoder.n_positions:

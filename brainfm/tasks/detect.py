@@ -29,7 +29,7 @@ class DetectSeizures(BrainTask):
     encoder : sizes of a fresh one instead: the control with the same recipe
     head : what is pooled and which steps are trained
     context : steps of a window, at least those that the data are cut into
-    alarm : how probabilities become events; evaluation chooses its threshold
+    alarm : how probabilities become events
     lr, head_lr : of encoder and head; published 1e-4 for both
     frozen : train the head alone
     lora : train adapters of the encoder's attention and the head, nothing else; published rank 8,
