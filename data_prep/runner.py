@@ -123,19 +123,19 @@ class _Pool:
         self.workers: list[_Worker] = []
 
     def run(self, jobs: Sequence[Job], report: Report) -> list[Outcome]:
-        todo = deque(range(len(jobs)))
+        waiting = deque(range(len(jobs)))
         results: dict[int, Outcome] = {}
         stopped = False
         with selectors.DefaultSelector() as selector:
 
             def start(worker: _Worker | None) -> None:
-                if not todo or stopped:
+                if not waiting or stopped:
                     return
                 if worker is None:
                     worker = _Worker(self.recipe, self.store)
                     self.workers.append(worker)
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
-                i = todo.popleft()
+                i = waiting.popleft()
                 worker.give(i, jobs[i])
 
             def finish(worker: _Worker, outcome: Outcome) -> None:

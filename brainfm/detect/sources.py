@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
+from brainfm.signals.bipolar import placed_channels
 from brainfm.signals.files.raw import read_raw
 from brainfm.signals.names import clean_names
-from brainfm.signals.positions import KIND_OF_TYPE, channels_from_info
+from brainfm.signals.positions import KIND_OF_TYPE
 from brainfm.signals.recording import events_of, stretches_of
 from brainfm.types import Channels, Event
 
@@ -118,7 +119,7 @@ def readable(raw: Any, where: str) -> tuple[Any, Channels, list[str]]:
     if changed:
         picked.set_channel_types(changed, verbose="ERROR", on_unit_change="ignore")
     try:
-        channels, more = channels_from_info(
+        channels, more = placed_channels(
             picked.info, [report.names[i] for i in keep], reference=report.reference
         )
     except ValueError as e:

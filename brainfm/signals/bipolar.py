@@ -5,12 +5,14 @@ A derivation measures between two electrodes; its place is the point half way. C
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from brainfm.signals.names import clean_name
-from brainfm.signals.positions import standard_positions
+from brainfm.signals.positions import channels_from_info, standard_positions
 from brainfm.types import Channels, Kind
 
 
@@ -73,3 +75,23 @@ def place_derivations(
         f"electrodes ({montage}), nominal"
     )
     return placed, [note]
+
+
+def placed_channels(
+    info: Any,
+    names: Sequence[str],
+    *,
+    montage: str | None = "standard_1005",
+    reference: str = "unknown",
+) -> tuple[Channels, list[str]]:
+    """`channels_from_info`, with derivations between their electrodes where it knows no place.
+
+    The one road of preparation and of detection: a model meets a montage as it was trained on it.
+    """
+    channels, notes = channels_from_info(info, names, montage=montage, reference=reference)
+    if montage is None:
+        return channels, notes
+    channels, placed = place_derivations(channels, montage)
+    if placed and np.isfinite(channels.pos_m).all():
+        notes = [n for n in notes if not n.startswith("no position for")]
+    return channels, [*notes, *placed]

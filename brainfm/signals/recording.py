@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from brainfm.errors import DataError
-from brainfm.signals.bipolar import place_derivations
+from brainfm.signals.bipolar import placed_channels
 from brainfm.signals.filters import NO_HIGHPASS, apply_recipe
 from brainfm.signals.names import clean_names
-from brainfm.signals.positions import KIND_OF_TYPE, channels_from_info
+from brainfm.signals.positions import KIND_OF_TYPE
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.quality import QualityConfig, check_quality, repair_spikes
 from brainfm.types import Event, Recording
@@ -121,16 +121,11 @@ def recording_from_raw(
     if changed:
         raw.set_channel_types(changed, verbose="ERROR", on_unit_change="ignore")
     try:
-        channels, position_notes = channels_from_info(
+        channels, position_notes = placed_channels(
             raw.info, [report.names[i] for i in keep], montage=montage, reference=report.reference
         )
     except ValueError as e:
         raise DataError(f"{where}: {e}") from e
-    if montage is not None:
-        channels, placed = place_derivations(channels, montage)
-        if placed and np.isfinite(channels.pos_m).all():
-            position_notes = [n for n in position_notes if not n.startswith("no position for")]
-        position_notes += placed
     notes += position_notes
 
     line_freq = raw.info["line_freq"] or line_freq

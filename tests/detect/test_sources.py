@@ -13,6 +13,8 @@ from brainfm.detect.follow import follow_file
 from brainfm.detect.sources import open_file
 from brainfm.errors import DataError
 from brainfm.signals.files.raw import read_raw
+from brainfm.signals.preprocess import Recipe
+from brainfm.signals.recording import recording_from_raw
 from brainfm.types import Kind
 
 NAMES = ["EEG Fp1-Ref", "EEG C3-Ref", "SEEG X7", "ECG1"]
@@ -175,3 +177,15 @@ def test_a_file_that_shrinks_while_followed_is_refused(tmp_path):
     path.write_bytes(bytes(8))
     with pytest.raises(DataError, match="became shorter"):
         next(pieces)
+
+
+def test_a_bipolar_file_stands_where_the_training_data_stood(tmp_path):
+    names = ("FP1-F7", "F7-T7", "T7-P7")
+    path = tmp_path / "bipolar.edf"
+    mne.export.export_raw(path, raw(names=names), physical_range=(-800, 800), verbose="ERROR")
+    source = open_file(path)
+    prepared = recording_from_raw(read_raw(path)[0], recipe=Recipe(), source=str(path))
+    assert source.channels.name == prepared.channels.name
+    assert source.channels.reference == prepared.channels.reference == "bipolar"
+    np.testing.assert_array_equal(source.channels.pos_m, prepared.channels.pos_m)
+    assert np.isfinite(source.channels.pos_m).all()

@@ -72,7 +72,7 @@ def test_verdicts_are_the_numbers_of_the_scores(tmp_path):
     result, page = bind(CONFIG, tmp_path, {})
     rows = [r for r in result["score"]["rows"] if r["point"] == "best F1"]
     assert len(result["verdicts"]) == len(rows) + 1
-    for row, line in zip(rows, result["verdicts"], strict=False):
+    for row, line in zip(rows, result["verdicts"][:-1], strict=True):
         assert row["model"] in line and f"{row['macro']['f1']['mean']:.3f}".lstrip("0") in line
     assert NO_REAL in result["verdicts"] and NO_REAL[:40] in page.read_text()
 

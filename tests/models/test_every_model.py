@@ -80,10 +80,10 @@ def test_every_model_is_in_this_table():
     for package in (brainfm.codecs, brainfm.models):
         for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             importlib.import_module(found.name)
-    found, todo = set(), [Codec, Encoder]
-    while todo:
-        for cls in todo.pop().__subclasses__():
-            todo.append(cls)
+    found, unseen = set(), [Codec, Encoder]
+    while unseen:
+        for cls in unseen.pop().__subclasses__():
+            unseen.append(cls)
             if not inspect.isabstract(cls) and cls.__module__.startswith("brainfm."):
                 found.add(cls.__name__)
     assert found == {name.split(",")[0] for name in MAKERS}
