@@ -293,6 +293,11 @@ class SignalBatch:
         }
         return replace(self, **moved)
 
+    def take(self, channels: Any) -> SignalBatch:
+        """The same windows with these channels only (int64 tensor), in this order."""
+        taken: dict[str, Any] = {n: v[:, channels] for n, v in self._tensors() if "_BC" in n}
+        return replace(self, **taken)
+
     def pin_memory(self) -> SignalBatch:
         pinned: dict[str, Any] = {n: v.pin_memory() for n, v in self._tensors()}
         return replace(self, **pinned)

@@ -12,6 +12,7 @@ from typing import Any
 
 from brainfm.data.paths import data_root
 from brainfm.errors import ContractError, DataError
+from brainfm.signals.choice import MOST
 from brainfm.signals.preprocess import Recipe
 
 NONE = ("none", "off", "0")
@@ -123,6 +124,14 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sfreq", type=float, help="Hz (256)")
     group.add_argument("--highpass", type=_edge, default=Recipe.highpass_hz, help="Hz or none")
     group.add_argument("--lowpass", type=_edge, default="default", help="Hz or none (96)")
+    group.add_argument(
+        "--best-contacts",
+        type=int,
+        nargs="?",
+        const=MOST,
+        metavar="N",
+        help=f"of intracranial contacts, keep the N best by MVPFormer's score ({MOST})",
+    )
     group.add_argument("--no-notch", action="store_true", help="leave line noise in")
     group.add_argument(
         "--causal", action="store_true", help="filters that never look ahead, as live detection has"

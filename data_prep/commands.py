@@ -6,6 +6,7 @@ import copy
 import time
 from argparse import Namespace
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,10 @@ def run_command(args: Namespace) -> Result:
                 )
                 outcomes.append(Outcome(dataset.name, "(fetch)", "", "refused", reason))
             jobs += found
+        if args.best_contacts is not None:
+            # Among the options, so that another number makes another job.
+            more = {"best_contacts": args.best_contacts}
+            jobs = [replace(j, options=j.options | more) for j in jobs]
         state.clean_temporaries(args.store, {safe_name(j.dataset) for j in jobs})
         failures = state.FailureLog(args.store)
         for o in outcomes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from brainfm.data.store import split_into_parts, write_recording
 from brainfm.errors import ContractError, DataError
+from brainfm.signals.choice import best_contacts
 from brainfm.signals.preprocess import Recipe
 from data_prep.dataset import Job
 
@@ -92,6 +93,8 @@ def prepare_one(job: Job, recipe: Recipe, store: Path) -> Outcome:
             out.status, out.files = "skipped", tuple(f"{folder.name}/{p.name}" for p in done)
             return out
         recording = load(job, recipe)
+        if "best_contacts" in job.options:
+            recording = best_contacts(recording, job.options["best_contacts"])
         parts = split_into_parts(recording)
         out.hours = recording.duration_s / 3600
         files = []

@@ -1,25 +1,17 @@
 """Scalp sets for seizures in the layout of SzCORE: BIDS, EDF at 256 Hz, one table of events each.
 
-epilepsy2bids converts the originals: 19 electrodes of the 10-20 system against their average, or
-18 bipolar derivations, at 256 Hz. Everything else of the original is lost: other electrodes, the
-reference, EKG, what lies above 128 Hz. Two things it does are not taken over: an electrode that a
-file lacks becomes zeros, and the average then makes a signal of them; and a derivation that is
-lacking ends the whole conversion. Here both are left out of that file.
+epilepsy2bids converts the originals (`data_prep.szcore_convert`): 19 electrodes of the 10-20 system
+against their average, or 18 bipolar derivations, at 256 Hz. Everything else of the original is
+lost: other electrodes, the reference, EKG, what lies above 128 Hz.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import importlib
-import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from brainfm.errors import DataError
 from brainfm.signals.files.edf import check_edf
@@ -29,6 +21,7 @@ from brainfm.types import Recording
 from data_prep.continuous import load_continuous
 from data_prep.dataset import DataSet, Facts, Job, Progress
 from data_prep.readers.bids import bids_identity
+from data_prep.szcore_convert import LEDGER, convert_set, read_ledger
 
 OFFICIAL = {"train": "train", "dev": "val", "eval": "test"}
 """What TUH calls its parts, and what brainfm does."""
@@ -40,7 +33,7 @@ class Source:
 
     Attributes
     ----------
-    converter : module of `epilepsy2bids.bids` that converts it
+    converter : module of `epilepsy2bids.bids` that converts it; "" where the set is BIDS itself
     files : pattern of its recordings below `<data root>/<name>/original`
     needs : other files that must lie there
     same_person : BIDS subjects that are other subjects once more
@@ -62,8 +55,13 @@ class SzcoreBids(DataSet):
 
     def fetch(self, root: Path, say: Progress) -> None:
         bids, original = root / self.name / "bids", root / self.name / "original"
-        if any(bids.glob("sub-*")):
+        if any(bids.glob("sub-*")) or (bids / LEDGER).exists():
             return
+        if not self.source.converter:
+            raise DataError(
+                f"{self.name}: brainfm does not download it; get it from {self.facts.origin} "
+                f"({self.facts.licence}) and put its folders sub-* under {bids}"
+            )
         lacking = [f for f in (self.source.files, *self.source.needs) if not any(original.glob(f))]
         if lacking:
             raise DataError(
@@ -71,37 +69,56 @@ class SzcoreBids(DataSet):
                 f"({self.facts.licence}) and put it under {original} (lacks {', '.join(lacking)}), "
                 f"or a copy converted by epilepsy2bids under {bids}"
             )
+        self.check_original(original)
         say(f"converting {original} to BIDS with epilepsy2bids; this takes long")
         # A conversion that was interrupted must not look like a finished one.
         partial = bids.with_name("bids.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        with _as_recorded(self.source.converter) as convert:
-            try:
-                convert(original, partial)
-            except Exception as e:
-                # The converter meets whatever a download holds; the sentence carries it.
-                raise DataError(
-                    f"{self.name}: epilepsy2bids cannot convert {original} ({type(e).__name__}: "
-                    f"{' '.join(str(e).split())[:200]}); compare it with {self.facts.origin}"
-                ) from e
-        self.check_conversion(original, partial)
+        fates = convert_set(self.source.converter, original, partial, self.announced)
         partial.rename(bids)
+        lost = sum(bool(f.problem) for f in fates)
+        if lost:
+            say(f"{lost} of {len(fates)} files could not be converted; {bids / LEDGER} says why")
 
-    def check_conversion(self, original: Path, bids: Path) -> None:
-        """Refuse a conversion that lost something; sets that can be counted say how."""
+    def check_original(self, original: Path) -> None:
+        """Refuse originals that cannot be converted as a whole; sets that can tell say how."""
+
+    def announced(self, edf: Path) -> int | None:
+        """How many seizures the set's own lists give an original file; None: it has no lists.
+
+        Raises
+        ------
+        LookupError
+            If there is a list and it does not mention the file; then nobody looked.
+        """
+        return None
 
     def jobs(self, root: Path) -> list[Job]:
         bids = root / self.name / "bids"
         people = [bids / "participants.tsv"] if self.source.official else []
+        fates = read_ledger(bids)
+        origin = {f.converted: f.original for f in fates}
         found = []
         for edf in sorted(bids.glob("sub-*/**/eeg/*_eeg.edf")):
             files = (edf, _table_of(edf), *people)
             there = tuple(str(f) for f in files if f.exists())
-            found.append(Job(self.name, edf.stem.removesuffix("_eeg"), there))
+            was = origin.get(edf.relative_to(bids).as_posix())
+            options = {"original": was} if was else {}
+            found.append(Job(self.name, edf.stem.removesuffix("_eeg"), there, options))
+        for f in fates:
+            if f.problem:
+                path = root / self.name / "original" / f.original
+                why = (
+                    f"{path}: was not converted ({f.problem}); mend or fetch it, remove {bids} and "
+                    "run again"
+                )
+                found.append(Job(self.name, f.original, (str(bids / LEDGER),), {"damaged": why}))
         return found
 
     def load(self, job: Job, recipe: Recipe) -> Recording:
+        if "damaged" in job.options:
+            raise DataError(job.options["damaged"])
         path = Path(job.files[0])
         entities = bids_identity(path)
         if entities is None:
@@ -120,6 +137,8 @@ class SzcoreBids(DataSet):
             split=_official_split(path, subject) if self.source.official else None,
             split_group=f"{self.name}/{person}",
         )
+        if "original" in job.options:
+            recording.notes.append(f"converted from {job.options['original']}")
         annotate(recording, _table_of(path), _length_s(path))
         return recording
 
@@ -178,34 +197,3 @@ def _official_split(edf: Path, subject: str) -> str:
             f"split; it must be in one of {', '.join(OFFICIAL)}"
         )
     return OFFICIAL[said.pop()]
-
-
-@contextlib.contextmanager
-def _as_recorded(converter: str) -> Iterator[Any]:
-    """The converter of epilepsy2bids, quiet, and without channels that it makes up."""
-    try:
-        module = importlib.import_module(f"epilepsy2bids.bids.{converter}.convert2bids")
-        shared = importlib.import_module("epilepsy2bids.bids.convert2bids")
-        eeg = importlib.import_module("epilepsy2bids.eeg").Eeg
-    except ImportError as e:
-        raise DataError(
-            f"converting needs epilepsy2bids ({e}); run pip install 'brainfm-decoding[seizure]'"
-        ) from e
-
-    class Recorded(eeg):  # type: ignore[misc, valid-type]
-        def standardize(self, fs: int, electrodes: Any, reference: str) -> None:
-            # loadEdf gives one row for each electrode asked for, zeros where there is none.
-            there = [i for i, x in enumerate(self.data) if np.any(x)]
-            self.data = self.data[there]
-            self.channels = [self.channels[i] for i in there]
-            super().standardize(fs, [electrodes[i] for i in there], reference)
-
-    users = [m for m in (module, shared) if hasattr(m, "Eeg")]
-    for user in users:
-        user.Eeg = Recorded
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield module.convert
-    finally:
-        for user in users:
-            user.Eeg = eeg

@@ -7,6 +7,8 @@ from html import escape
 from typing import Any
 
 Row = Mapping[str, Any]
+"""Column -> value. Keys that begin with _ are not shown: ``_class`` is that of the row, ``_best``
+names the columns whose value in it is set off."""
 
 
 def cell(value: Any) -> str:
@@ -43,17 +45,23 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 
 
 def markdown_table(rows: Sequence[Row], columns: Iterable[str] | None = None) -> str:
-    """GitHub Markdown, one line a row; pipes in cells are escaped, keys with _ not shown."""
+    """GitHub Markdown, one line a row; pipes in cells are escaped."""
     names = [c for c in (columns or columns_of(rows)) if not c.startswith("_")]
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in rows:
         cells = [cell(row.get(c)).replace("|", "\\|").replace("\n", " ") for c in names]
+        cells = [set_off(row, c, t, "**", "**") for c, t in zip(names, cells, strict=True)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
+def set_off(row: Row, column: str, text: str, before: str, behind: str) -> str:
+    """The text of a cell, between marks if it is one of the row's best."""
+    return f"{before}{text}{behind}" if column in row.get("_best", ()) else text
+
+
 def html_table(rows: Sequence[Row], columns: Iterable[str] | None = None) -> str:
-    """A table element; a row with ``_class`` carries it, keys that begin with _ are not shown."""
+    """A table element; a row with ``_class`` carries it."""
     names = [c for c in (columns or columns_of(rows)) if not c.startswith("_")]
     head = "".join(f"<th>{escape(c)}</th>" for c in names)
     body = []
@@ -61,7 +69,7 @@ def html_table(rows: Sequence[Row], columns: Iterable[str] | None = None) -> str
         kind = f' class="{escape(str(row["_class"]))}"' if row.get("_class") else ""
         cells = "".join(
             f'<td class="{"text" if isinstance(row.get(c), str) else "num"}">'
-            f"{escape(cell(row.get(c)))}</td>"
+            f"{set_off(row, c, escape(cell(row.get(c))), '<b>', '</b>')}</td>"
             for c in names
         )
         body.append(f"<tr{kind}>{cells}</tr>")
@@ -79,5 +87,6 @@ def rich_table(rows: Sequence[Row], columns: Iterable[str] | None = None, title:
         table.add_column(plain(name), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         style = "bold" if row.get("_class") == "best" else None
-        table.add_row(*(plain(cell(row.get(c))) for c in names), style=style)
+        cells = (set_off(row, c, plain(cell(row.get(c))), "[bold]", "[/]") for c in names)
+        table.add_row(*cells, style=style)
     return table

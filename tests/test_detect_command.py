@@ -16,6 +16,7 @@ from detect_helpers import CAUSAL, LOOKS_AHEAD, RULE, LineLength, patient
 
 from brainfm.__main__ import main
 from brainfm.detect import command, follow
+from brainfm.detect.alarms import AlarmRule
 from brainfm.detect.command import Follow, output_files, write_outputs
 from brainfm.detect.detector import SeizureDetector, SeizureDetectorConfig
 from brainfm.detect.sources import Piece, open_file
@@ -23,6 +24,7 @@ from brainfm.errors import DataError
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
 from brainfm.signals.preprocess import Preprocess
 from brainfm.signals.szcore import read_tsv
+from eval.seizure.keep import write_rule
 
 NAMES = ["Fp1", "C3", "Pz", "O2"]
 TINY = MVPFormerConfig(preset="test", window=128, band=4)
@@ -91,10 +93,25 @@ def test_a_trained_detector_and_its_operating_point_are_read_from_the_folder(
     argv = ["detect", str(edf), "--checkpoint", str(checkpoint), "--out", str(tmp_path), "--json"]
     argv[argv.index(str(tmp_path))] = str(tmp_path / "out")
     assert main(argv) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["threshold"] == RULE.threshold
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["threshold"] == RULE.threshold
+    assert lines[0].startswith("threshold 0.5: chosen by nobody")
     assert main([*argv, "--threshold", "0"]) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "threshold 0: given as --threshold"
+    said = json.loads(lines[-1])
     assert said["threshold"] == 0 and said["events"][0][:2] == [0.0, 60.0]
+
+
+def test_a_kept_threshold_is_used_and_said_to_be_kept(edf, tmp_path, capsys):
+    folder = save(tmp_path / "kept", CAUSAL)
+    write_rule(folder, AlarmRule(0.25, 4.0, 4.0, 10.0), "best F1: on 6 validation patients")
+    argv = ["detect", str(edf), "--checkpoint", str(folder), "--out", str(tmp_path / "out")]
+    assert main([*argv, "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "threshold 0.25: best F1: on 6 validation patients"
+    said = json.loads(lines[-1])
+    assert said["threshold"] == 0.25 and said["threshold_from"].startswith("best F1")
 
 
 def test_a_recording_without_signal_is_said_to_be_without_signal(line_length, tmp_path, capsys):

@@ -29,6 +29,8 @@ class Style:
     alpha_hz, alpha : frequency and size of the posterior rhythm while awake
     slow : size of the slow waves of sleep
     spikes_per_min, spike : rate and size of interictal spikes
+    bursts_per_hour, burst, burst_hz : rate, size and usual frequency of rhythmic bursts that are
+        no seizures
     """
 
     slope: float
@@ -40,6 +42,9 @@ class Style:
     slow: float
     spikes_per_min: float
     spike: float
+    bursts_per_hour: float
+    burst: float
+    burst_hz: float
 
 
 def draw_style(rng: np.random.Generator, scalp: bool) -> Style:
@@ -54,6 +59,9 @@ def draw_style(rng: np.random.Generator, scalp: bool) -> Style:
         slow=rng.uniform(0.5, 2.0),
         spikes_per_min=float(np.exp(rng.uniform(np.log(0.2), np.log(4 if scalp else 12)))),
         spike=rng.uniform(2.0, 5.0),
+        bursts_per_hour=float(np.exp(rng.uniform(np.log(5), np.log(40)))),
+        burst=rng.uniform(0.8, 3.0),
+        burst_hz=float(np.exp(rng.uniform(np.log(2.5), np.log(12)))),
     )
 
 
@@ -217,3 +225,32 @@ def interictal_spikes(
             place(x_T, shape, at, style.spike * rng.uniform(0.5, 1.3))
             times.append(at / sfreq)
     return x_T, sorted(times)
+
+
+def rhythmic_bursts(
+    rng: np.random.Generator, style: Style, rate_T: Rows, sfreq: float
+) -> tuple[Rows, list[tuple[float, float]]]:
+    """Rhythmic activity of one place that is no seizure, (T,), and (onset, duration) in seconds.
+
+    Benign variants and drowsy rhythms have a seizure's frequencies, size and field. What they lack
+    is its course: they last 3 to 15 s, keep their frequency, and recruit nobody.
+
+    Parameters
+    ----------
+    rate_T : how many times the usual rate holds; 0 where there shall be none
+    """
+    n, found = len(rate_T), []
+    x_T = np.zeros(n, np.float32)
+    top = float(rate_T.max(initial=0.0))
+    for _ in range(rng.poisson(style.bursts_per_hour * top * n / sfreq / 3600)):
+        at, length = int(rng.integers(n)), int(np.exp(rng.uniform(*np.log((3, 15)))) * sfreq)
+        if rng.uniform() * top >= rate_T[at : at + length].min():
+            continue
+        hz = style.burst_hz * float(np.exp(rng.normal(0, 0.1)))
+        phase = 2 * np.pi * np.cumsum(hz * curve(rng, length, sfreq, 2, 0.03)) / sfreq
+        sharp = rng.uniform(0, 0.6)
+        wave = np.sin(phase) + sharp * np.sin(2 * phase + rng.uniform(0, 6))
+        shape = wave * curve(rng, length, sfreq, 1, 0.25) * np.hanning(length) ** 0.5
+        place(x_T, shape.astype(np.float32), at, style.burst * rng.uniform(0.6, 1.4))
+        found.append((at / sfreq, min(length, n - at) / sfreq))
+    return x_T, sorted(found)

@@ -8,6 +8,7 @@ take back or move the onset of one that was given.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -57,7 +58,7 @@ def smooth(proba_S: ArrayLike, step_s: float, smooth_s: float) -> NDArray[np.flo
     NaN steps have no part in the mean of others and stay NaN.
     """
     p_S = np.asarray(proba_S, np.float64).reshape(-1)
-    n = max(1, round(smooth_s / step_s))
+    n = _smoothed_steps(step_s, smooth_s)
     known_S = np.isfinite(p_S)
     padded = np.zeros((2, n - 1 + len(p_S)))
     padded[:, n - 1 :] = np.where(known_S, p_S, 0.0), known_S
@@ -93,10 +94,48 @@ def alarms(proba_S: ArrayLike, step_s: float, rule: AlarmRule | None = None) -> 
     return [Event(a * step_s, (b - a) * step_s, SEIZURE) for a, b in merged]
 
 
+class Watch:
+    """`alarms` of a recording that is followed, in constant time and memory a step.
+
+    Parameters
+    ----------
+    step_s : seconds of a step
+    rule : how probabilities become alarms
+    """
+
+    def __init__(self, step_s: float, rule: AlarmRule) -> None:
+        self.step_s, self.rule = step_s, rule
+        self._recent: deque[float] = deque(maxlen=_smoothed_steps(step_s, rule.smooth_s))
+        self._step = 0
+        self._run_from: int | None = None
+        self._alarm_to = -math.inf
+
+    def push(self, proba: float) -> float | None:
+        """The onset, in seconds, of the alarm that the next step gives; None: it gives none."""
+        self._recent.append(proba)
+        known = [p for p in self._recent if math.isfinite(p)]
+        step, self._step = self._step, self._step + 1
+        high = math.isfinite(proba) and sum(known) / len(known) >= self.rule.threshold - EPS
+        if not high:
+            self._run_from = None
+            return None
+        self._run_from = first = step if self._run_from is None else self._run_from
+        if (self._step - first) * self.step_s < self.rule.min_s - EPS:
+            return None
+        # Of a run that goes on, and of one that is merged, it was told before.
+        new = (first - self._alarm_to) * self.step_s >= self.rule.merge_s - EPS
+        self._alarm_to = self._step
+        return first * self.step_s if new else None
+
+
 def no_signal(proba_S: ArrayLike, step_s: float) -> list[Event]:
     """Events "no_signal": stretches of steps without a probability."""
     missing_S = ~np.isfinite(np.asarray(proba_S, np.float64).reshape(-1))
     return [Event(a * step_s, (b - a) * step_s, NO_SIGNAL) for a, b in runs(missing_S)]
+
+
+def _smoothed_steps(step_s: float, smooth_s: float) -> int:
+    return max(1, round(smooth_s / step_s))
 
 
 def runs(flag_S: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from brainfm.data.format import publish
-from brainfm.detect.alarms import AlarmRule, alarms, no_signal, smooth
+from brainfm.detect.alarms import AlarmRule, Watch, alarms, no_signal, smooth
 from brainfm.detect.engine import Engine, require_causal
 from brainfm.detect.score import Scores
 from brainfm.detect.sources import Source, open_file
@@ -26,7 +26,6 @@ from brainfm.detect.timeline import Envelope, draw_timeline
 from brainfm.errors import ContractError, DataError
 from brainfm.hub import load_model
 from brainfm.signals.szcore import is_seizure, write_tsv
-from brainfm.types import Event
 
 Say = Callable[[str], None]
 
@@ -45,12 +44,8 @@ def run(args: Any, say: Say) -> int:
     except KeyboardInterrupt:
         say("stopped before the first sample; nothing was written")
         return 130
-    rule = detector.config.alarm
-    if args.threshold is not None:
-        try:
-            rule = replace(rule, threshold=args.threshold)
-        except ValueError as e:
-            raise DataError(f"--threshold: {e}") from e
+    rule, chosen = alarm_rule(detector.config, args.threshold)
+    say(f"threshold {rule.threshold:g}: {chosen}")
     files = output_files(args.recording or source.where, args.out)
     follow = Follow(
         detector,
@@ -62,7 +57,7 @@ def run(args: Any, say: Say) -> int:
         say=say,
     )
     scores = follow.run()
-    result = write_outputs(files, follow, scores)
+    result = {**write_outputs(files, follow, scores), "threshold_from": chosen}
     say(
         f"{_alarms(result['events'])} in {clock(scores.duration_s)}; no signal for "
         f"{result['no_signal_s']:.0f} s; {result['times_real_time']:.0f} times real time"
@@ -91,6 +86,23 @@ def load_detector(checkpoint: str | Path) -> Any:
             "with a configs/finetune/seizure_*.yaml and give that run's export"
         )
     return model
+
+
+def alarm_rule(config: Any, threshold: float | None) -> tuple[AlarmRule, str]:
+    """How probabilities become alarms, and who chose the threshold.
+
+    Parameters
+    ----------
+    config : of the detector
+    threshold : given by the user; None: the detector's
+    """
+    if threshold is None:
+        nobody = "chosen by nobody; `python -m eval.seizure --keep` chooses on validation patients"
+        return config.alarm, config.threshold_from or nobody
+    try:
+        return replace(config.alarm, threshold=threshold), "given as --threshold"
+    except ValueError as e:
+        raise DataError(f"--threshold: {e}") from e
 
 
 def output_files(recording: str, out: str | None) -> dict[str, Path]:
@@ -147,10 +159,11 @@ class Follow:
             watch=self._see,
         )
         self.envelope = Envelope(self.engine.channels, detector.preprocess.recipe.sfreq)
-        self.proba: list[float] = []
+        # All that grows with the recording: 8 bytes a step, 2.4 MB in a week of steps of 2 s.
+        self.proba = array("d")
+        self._watch = Watch(self.engine.step_s, rule)
         self.seconds = self.busy_s = 0.0
         self.stopped = False
-        self._told: list[Event] = []
         self._notes = 0
         self._line_due = 0.0
 
@@ -197,29 +210,26 @@ class Follow:
         self.envelope.add(first, y_TC)
 
     def _add(self, found_S: np.ndarray, seconds: float, busy_s: float) -> None:
-        self.proba += found_S.tolist()
         self.seconds += seconds
         self.busy_s += busy_s
         for note in self.engine.notes[self._notes :]:
             self.say(f"note: {note}")
         self._notes = len(self.engine.notes)
-        if len(found_S):
-            self._tell()
+        self._tell(found_S)
         if time.monotonic() >= self._line_due:
             self._line_due = time.monotonic() + EVERY_S
             total = self.source.duration_s
             of = f" of {clock(total)}" if total else ""
             self.say(f"{clock(self.seconds)}{of}, {self.times_real_time:.0f} times real time")
 
-    def _tell(self) -> None:
+    def _tell(self, found_S: np.ndarray) -> None:
         """Alarms that are new; an alarm grows, but never goes away."""
-        step_s = self.engine.step_s
-        events = alarms(self.proba, step_s, self.rule)
-        for e in events[len(self._told) :]:
-            held = max(1, math.ceil(self.rule.min_s / step_s - 1e-9))
-            given_s = e.onset_s + held * step_s
-            self.say(f"ALARM at {clock(given_s)}: seizure from {clock(e.onset_s)} on")
-        self._told = events
+        for p in found_S.tolist():
+            self.proba.append(p)
+            onset_s = self._watch.push(p)
+            if onset_s is not None:
+                given_s = len(self.proba) * self.engine.step_s
+                self.say(f"ALARM at {clock(given_s)}: seizure from {clock(onset_s)} on")
 
 
 def write_outputs(files: dict[str, Path], follow: Follow, scores: Scores) -> dict[str, Any]:

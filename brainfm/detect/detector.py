@@ -30,8 +30,9 @@ class SeizureDetectorConfig:
     """Steps of a training window, and of the window that is looked at where the encoder cannot
     go on from where it was; 25 as published."""
     alarm: AlarmRule = field(default_factory=AlarmRule)
-    """How probabilities become events. `python -m eval.seizure` says which threshold validation
-    patients would choose; until it is put here, it is 0.5."""
+    """How probabilities become events."""
+    threshold_from: str = ""
+    """Who chose the threshold; "" nobody. `python -m eval.seizure --keep` puts both here."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.context <= self.encoder.n_positions:
@@ -101,13 +102,16 @@ class SeizureDetector(BrainModel):
         return _probabilities(self.forward(replace(batch, label_BW=None)).logits_BK, batch)
 
     @torch.no_grad()
-    def advance(self, batch: SignalBatch, past: Any = None) -> tuple[Tensor, Any]:
+    def advance(
+        self, batch: SignalBatch, past: Any = None, scale_BCW: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """`probabilities` of the next steps of a recording that is followed as it comes.
 
         Parameters
         ----------
         batch : one or more whole steps
         past : what the last call returned; None at the start and behind a gap
+        scale_BCW : of each step, where each was normalised by itself. None: `batch.scale_BC`
 
         Raises
         ------
@@ -119,7 +123,7 @@ class SeizureDetector(BrainModel):
                 "this detector looks at whole windows (its encoder counts time from the end of a "
                 f"window): give probabilities() the last {self.context} steps instead"
             )
-        features, past = self.encoder.advance(batch, past)
+        features, past = self.encoder.advance(batch, past, scale_BCW)
         return _probabilities(self.head(features).logits_BK, batch), past
 
 

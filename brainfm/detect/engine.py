@@ -1,7 +1,9 @@
 """From samples as they come to a probability at every step: the same code for files and amplifiers.
 
 Steps lie on one grid that begins with the recording. What is held is one context of the detector,
-one block of the filters and less than a step of samples, however long the recording is.
+one block of the filters and less than a step of samples, however long the recording is. Steps that
+are complete together are asked about together, which changes no answer and takes a fraction of
+the time.
 
 Shapes: T samples, C channels, P samples of a step, S steps.
 """
@@ -11,22 +13,24 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.collate import batch_from_arrays
 from brainfm.detect.lookahead import LookAhead
 from brainfm.detect.usable import MIN_USABLE, usable
+from brainfm.detect.windows import Windows, joined
 from brainfm.errors import ContractError, DataError
 from brainfm.signals.causal import CausalChain
 from brainfm.signals.preprocess import Recipe
-from brainfm.types import Channels, Kind
+from brainfm.types import Channels, Kind, SignalBatch
 
 READS = (Kind.EEG, Kind.MAG, Kind.GRAD, Kind.ECOG, Kind.SEEG)
 """Kinds that show a brain; a heart or a muscle would only be taken for one."""
+
+TOGETHER = 32
+"""Most steps that a detector is asked about at once: memory has a limit in any block."""
 
 Array = NDArray[np.float64]
 
@@ -93,11 +97,19 @@ class Engine:
         # A high-pass rings for about its period when a channel comes back at another offset.
         period_s = 1 / self.recipe.highpass_hz if self.recipe.highpass_hz else 0.0
         self._settle = math.ceil(period_s / self.step_s - 1e-9)
-        self._intervals_s = intervals_s
+        self._intervals_s = [(0.0, math.inf)] if intervals_s is None else intervals_s
         self._watch = watch
         self._skip = 0
         if hasattr(detector, "eval"):
             detector.eval()
+        self._windows = Windows(
+            self.channels,
+            detector.preprocess,
+            self.step,
+            int(detector.context),
+            whole=not detector.streams,
+        )
+        self._most = TOGETHER if detector.streams else 1
         self._begin()
 
     def push(self, x_TC: NDArray[np.floating]) -> Array:
@@ -152,12 +164,13 @@ class Engine:
         self._usable: deque[NDArray[np.bool_]] = deque()
         self._judged = 0
         self._good_for_C = np.full(len(self.channels), self._settle)
+        self._at: int | None = None
         self._forget()
 
     def _forget(self) -> None:
         """What the detector remembers; filters go on."""
         self._past: Any = None
-        self._window: deque[Array] = deque(maxlen=int(self.detector.context))
+        self._windows.forget()
 
     def _judge(self, x_TC: NDArray[np.floating]) -> None:
         """Which channels are usable in each step, as recorded, and settled since they were not."""
@@ -182,69 +195,68 @@ class Engine:
             self._watch(self._begun * self.step + self._n_out, y_TC)
         self._n_out += len(y_TC)
         self._prepared_TC = np.concatenate([self._prepared_TC, y_TC])
-        found = []
+        found: list[float] = []
+        together: list[SignalBatch] = []
+
+        def ask() -> None:
+            if together:
+                found.extend(self._probabilities(together))
+                together.clear()
+
         while len(self._prepared_TC) >= self.step and self._usable:
             y_PC, self._prepared_TC = np.split(self._prepared_TC, [self.step])
-            found.append(self._probability(y_PC, self._usable.popleft()))
+            usable_C, number = self._usable.popleft(), self.n_steps
             self.n_steps += 1
+            stretch = self._stretch_of(number)
+            if stretch != self._at:
+                ask()
+                self._at = stretch
+                self._forget()
+            if stretch is None:
+                found.append(math.nan)
+                continue
+            if usable_C.mean() < MIN_USABLE:
+                usable_C = np.zeros_like(usable_C)
+            step = self._windows.add(y_PC, usable_C, number * self.step_s)
+            if len(together) == self._most or (
+                together and not together[-1].valid_BC.equal(step.valid_BC)
+            ):
+                ask()
+            together.append(step)
+        ask()
         return np.array(found, np.float64)
 
-    def _probability(self, y_PC: NDArray[np.floating], usable_C: NDArray[np.bool_]) -> float:
-        if not self._inside():
-            self._forget()
-            return math.nan
-        if usable_C.mean() < MIN_USABLE:
-            usable_C = np.zeros_like(usable_C)
-        # A broken channel must not set the scale of the others.
-        self._window.append(np.where(usable_C, y_PC, 0.0))
+    def _probabilities(self, steps: list[SignalBatch]) -> list[float]:
+        """Of consecutive steps with the same valid channels."""
+        batch, scale_BCW = joined(steps)
+        weight = next(iter(self.detector.parameters()), None)
+        if weight is not None:
+            batch, scale_BCW = batch.to(weight.device), scale_BCW.to(weight.device)
+        some = bool(batch.valid_BC.any())
         if self.detector.streams:
             # Also where nothing is usable: what comes later counts its lags from here.
-            p_BW, self._past = self.detector.advance(_newest(self._batch(usable_C)), self._past)
-        elif usable_C.any():
-            p_BW = self.detector.probabilities(self._batch(usable_C))
-        if not usable_C.any():
-            return math.nan
-        p = float(p_BW[0, -1])
-        if not 0 <= p <= 1:
-            raise ContractError(
-                f"{self.where}: the detector says {p} at {(self.n_steps + 1) * self.step_s:g} s "
-                "of a usable signal; its weights are damaged, export it again"
-            )
-        return p
+            p_BW, self._past = self.detector.advance(batch, self._past, scale_BCW)
+        elif some:
+            p_BW = self.detector.probabilities(batch)
+        if not some:
+            return [math.nan] * len(steps)
+        found: list[float] = p_BW[0, -len(steps) :].tolist()
+        for p, step in zip(found, steps, strict=True):
+            if not 0 <= p <= 1:
+                at_s = float(step.time_BW[0, -1]) + self.step_s
+                raise ContractError(
+                    f"{self.where}: the detector says {p} at {at_s:g} s of a usable signal; its "
+                    "weights are damaged, export it again"
+                )
+        return found
 
-    def _inside(self) -> bool:
-        """Whether the next step lies in the stretches; a new one begins without memories."""
-        if self._intervals_s is None:
-            return True
-        start, stop = self.n_steps * self.step_s, (self.n_steps + 1) * self.step_s
-        for a, b in self._intervals_s:
+    def _stretch_of(self, number: int) -> int | None:
+        """Which of the stretches holds this step; a new one begins without memories."""
+        start, stop = number * self.step_s, (number + 1) * self.step_s
+        for i, (a, b) in enumerate(self._intervals_s):
             if a - 1e-6 <= start and stop <= b + 1e-6:
-                if start - a < self.step_s - 1e-6:
-                    self._forget()
-                return True
-        return False
-
-    def _batch(self, usable_C: NDArray[np.bool_]) -> Any:
-        """The last steps as a window of training that ends now."""
-        import torch
-
-        x_CT = np.concatenate(self._window).T
-        batch = batch_from_arrays(
-            x_CT[None],
-            self.channels,
-            self.recipe.sfreq,
-            self.detector.preprocess.normalise,
-            self.step,
-        )
-        batch.valid_BC &= torch.from_numpy(usable_C)
-        batch.time_BW += (self.n_steps + 1 - len(self._window)) * self.step_s
-        weight = next(iter(self.detector.parameters()), None)
-        return batch if weight is None else batch.to(weight.device)
-
-
-def _newest(batch: Any) -> Any:
-    """The window's last step, normalised as part of the window."""
-    return replace(batch, x_BCWP=batch.x_BCWP[:, :, -1:], time_BW=batch.time_BW[:, -1:])
+                return i
+        return None
 
 
 def require_causal(recipe: Recipe, where: str) -> None:

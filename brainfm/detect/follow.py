@@ -6,6 +6,7 @@ Shapes: T samples, C channels.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from brainfm.detect.sources import BLOCK_S, Piece, Source, read_samples, readable
+from brainfm.detect.sources import BLOCK_S, Piece, Source, read_samples
 from brainfm.errors import DataError
+from brainfm.signals.files.edf import ANNOTATIONS
 from brainfm.signals.files.raw import read_raw
+from brainfm.signals.recording import pick_channels
 
 POLL_S = 0.2
 """Seconds between two looks at a file that has not grown."""
@@ -25,6 +28,8 @@ MOST_BYTES = 2**24
 """That are read at a time where a lot has been written already."""
 STREAM_SUFFIX = ".f32"
 EDF_SUFFIXES = (".edf", ".bdf")
+STAMP = re.compile(rb"([+-]\d+(?:\.\d+)?)[\x14\x15]")
+"""Seconds at which a record of EDF+ begins (`brainfm.signals.files.edf`)."""
 UNIT_V = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 
 
@@ -32,10 +37,12 @@ def follow_file(path: str | Path, patience_s: float = 30.0) -> Source:
     """A file that is still being written, from its start.
 
     EDF and BDF are written record by record; the end has come when the header announces as many
-    records as there are, or when the file has not grown for a while. `NAME.f32` holds
-    little-endian float32, one value per channel and then the next sample, and `NAME.json` beside
-    it says what they are: ``{"sfreq": 256, "channels": ["Fp1", ...], "unit": "uV",
-    "type": "eeg"}``; NaN where nothing was recorded.
+    records as there are, or when the file has not grown for a while. Where the time stamps of EDF+
+    jump ahead, the time between is missing.
+
+    `NAME.f32` holds little-endian float32, one value per channel and then the next sample, and
+    `NAME.json` beside it says what they are: ``{"sfreq": 256, "channels": ["Fp1", ...], "unit":
+    "uV", "type": "eeg"}``; NaN where nothing was recorded.
 
     Parameters
     ----------
@@ -77,14 +84,16 @@ def _follow_edf(path: Path, patience_s: float) -> Source:
     if first is None:
         raise DataError(f"{path}: no data record came within {patience_s:g} s; is it recording?")
     raw, notes = read(first[:record_bytes])
-    _, channels, more = readable(raw, str(path))
+    _, channels, more = pick_channels(raw, str(path))
+    without_gaps = _clock(head, record_bytes)
     length = max(1, round(BLOCK_S * raw.info["sfreq"] / raw.n_times)) * record_bytes
 
     def pieces() -> Iterator[Piece]:
         for records in chain([first], grown):
             for a in range(0, len(records), length):
-                part = readable(read(records[a : a + length])[0], str(path))[0]
-                yield Piece(read_samples(part, 0, part.n_times, str(path)))
+                for gap_s, some in without_gaps(records[a : a + length]):
+                    part = pick_channels(read(some)[0], str(path))[0]
+                    yield Piece(read_samples(part, 0, part.n_times, str(path)), gap_s)
 
     start = raw.info["meas_date"] and raw.info["meas_date"].replace(tzinfo=None)
     return Source(
@@ -118,6 +127,40 @@ def _edf_header(path: Path, patience_s: float) -> tuple[bytes, int]:
     return head, width * sum(counts)
 
 
+def _clock(
+    head: bytes, record_bytes: int
+) -> Callable[[bytes], Iterator[tuple[float | None, bytes]]]:
+    """Cuts records where their time stamps (EDF+) jump: seconds missing before, and records."""
+    n = len(head) // 256 - 1
+    labels = [head[256 + 16 * i :][:16].decode("latin-1").strip() for i in range(n)]
+    at = next((i for i, label in enumerate(labels) if label in ANNOTATIONS), None)
+    if at is None or head[192:196] not in (b"EDF+", b"BDF+"):
+        return lambda records: iter([(None, records)])
+    counts = [int(head[256 + 216 * n + 8 * i :][:8]) for i in range(n)]
+    first = record_bytes // sum(counts) * sum(counts[:at])
+    record_s = float(head[244:252])
+    due_s: float | None = None
+
+    def cut(records: bytes) -> Iterator[tuple[float | None, bytes]]:
+        nonlocal due_s
+        begun, gap_s = 0, None
+        for a in range(0, len(records), record_bytes):
+            stamp = STAMP.match(records, a + first)
+            if stamp is None:
+                # No time stamp is damage, which the reader of whole files names.
+                continue
+            onset_s = float(stamp[1])
+            if due_s is not None and abs(onset_s - due_s) > max(1e-3, 1e-3 * record_s):
+                if a > begun:
+                    yield gap_s, records[begun:a]
+                # Time cannot go back in a recording: a clock set back is no time lost.
+                begun, gap_s = a, max(0.0, onset_s - due_s)
+            due_s = onset_s + record_s
+        yield gap_s, records[begun:]
+
+    return cut
+
+
 def _announced(path: Path) -> int:
     """Records that the header announces; -1 while it is written."""
     with open(path, "rb") as f:
@@ -140,7 +183,7 @@ def _follow_stream(path: Path, patience_s: float) -> Source:
             f"Hz, channels, unit ({', '.join(UNIT_V)}) and type"
         ) from e
     raw = mne.io.RawArray(np.zeros((len(names), 2)), info, verbose="ERROR")
-    picked, channels, notes = readable(raw, str(path))
+    picked, channels, notes = pick_channels(raw, str(path))
     columns = [names.index(n) for n in picked.ch_names]
     record_bytes = 4 * len(names)
 

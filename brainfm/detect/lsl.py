@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from brainfm.detect.sources import Piece, Source, readable
+from brainfm.detect.sources import Piece, Source
 from brainfm.errors import DataError
+from brainfm.signals.recording import pick_channels
 
 UNIT_V = {
     **{"microvolts": 1e-6, "microvolt": 1e-6, "uv": 1e-6, "µv": 1e-6, "μv": 1e-6, "-6": 1e-6},
@@ -61,7 +62,7 @@ def open_lsl(name: str, patience_s: float = 30.0) -> Source:
         raise DataError(f"{where}: has no sampling rate; detection needs a regular signal")
     scale_C = _scales(about, where)
     raw = _raw(names, sfreq, about)
-    picked, channels, notes = readable(raw, where)
+    picked, channels, notes = pick_channels(raw, where)
     columns = [names.index(n) for n in picked.ch_names]
 
     def pieces() -> Iterator[Piece]:

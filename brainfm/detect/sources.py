@@ -15,11 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
-from brainfm.signals.bipolar import placed_channels
 from brainfm.signals.files.raw import read_raw
-from brainfm.signals.names import clean_names
-from brainfm.signals.positions import KIND_OF_TYPE
-from brainfm.signals.recording import events_of, stretches_of
+from brainfm.signals.recording import events_of, pick_channels, stretches_of
 from brainfm.types import Channels, Event
 
 BLOCK_S = 60.0
@@ -73,7 +70,7 @@ def open_file(path: str | Path) -> Source:
         among the samples is found when they are read.
     """
     raw, notes = read_raw(path, load=False)
-    picked, channels, more = readable(raw, str(path))
+    picked, channels, more = pick_channels(raw, str(path))
     sfreq, n = float(raw.info["sfreq"]), int(raw.n_times)
     length = max(1, round(BLOCK_S * sfreq))
 
@@ -93,38 +90,6 @@ def open_file(path: str | Path) -> Source:
         start=raw.info["meas_date"] and raw.info["meas_date"].replace(tzinfo=None),
         notes=[*notes, *more],
     )
-
-
-def readable(raw: Any, where: str) -> tuple[Any, Channels, list[str]]:
-    """The channels that brainfm reads, as preparation types and names them.
-
-    Nothing is judged by its samples: a channel that is flat now may speak later.
-    """
-    report = clean_names(raw.ch_names, where=where)
-    types = [
-        k if k and t == "eeg" else t
-        for t, k in zip(raw.get_channel_types(), report.kinds, strict=True)
-    ]
-    marked = set(raw.info["bads"])
-    keep = [i for i, t in enumerate(types) if t in KIND_OF_TYPE and raw.ch_names[i] not in marked]
-    if not keep:
-        raise DataError(
-            f"{where}: none of its {len(types)} channels is EEG, MEG, ECoG or sEEG (types: "
-            f"{', '.join(sorted(set(types)))}); set the channel types in the file"
-        )
-    left = [n for i, n in enumerate(report.names) if i not in set(keep)]
-    notes = [f"channels that are marked bad or not read: {', '.join(left[:6])}"] if left else []
-    picked = raw.copy().pick([raw.ch_names[i] for i in keep], exclude=())
-    changed = {raw.ch_names[i]: types[i] for i in keep if types[i] != raw.get_channel_types([i])[0]}
-    if changed:
-        picked.set_channel_types(changed, verbose="ERROR", on_unit_change="ignore")
-    try:
-        channels, more = placed_channels(
-            picked.info, [report.names[i] for i in keep], reference=report.reference
-        )
-    except ValueError as e:
-        raise DataError(f"{where}: {e}") from e
-    return picked, channels, [*report.notes, *notes, *more]
 
 
 def read_samples(raw: Any, start: int, stop: int, where: str) -> NDArray[np.float64]:

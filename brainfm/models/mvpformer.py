@@ -63,6 +63,9 @@ class MVPFormerConfig:
     amplitude: bool = True
     """Tell tokens how strong each wavelet band is beside its past, which the norm of the
     coefficients forgets; not in the published model."""
+    amplitude_past: int | None = None
+    """Segments of the past that amplitude is told beside, the own one included; null: those of
+    the band. A seizure fills a band of a minute, and would then be its own past."""
     relation: str = "distance"
     """What tells two channels apart: "distance" in metres, whatever their order, or "list order"
     as published, which is invariant to reversing the list and to no other permutation."""
@@ -89,6 +92,15 @@ class MVPFormerConfig:
                 f"band is {self.band} segments; it must be null or 1 to n_positions, "
                 f"{self.n_positions}"
             )
+        if self.amplitude_past is not None and self.amplitude_past < 1:
+            raise ValueError(
+                f"amplitude_past is {self.amplitude_past} segments; it must be null or at least 1"
+            )
+
+    @property
+    def past(self) -> int | None:
+        """Segments that amplitude is told beside; None: all before."""
+        return self.amplitude_past or self.band
 
     @property
     def hop(self) -> int:
@@ -120,13 +132,13 @@ class MVPFormerConfig:
 
 @dataclass(frozen=True)
 class Past:
-    """What segments to come need of those before: of the last band - 1, without gradients."""
+    """What segments to come need of the last band - 1, and levels of the last `past` - 1 ones."""
 
     keys_values: tuple[KeysValues, ...]
     """One pair a layer."""
     level_BSCL: Tensor
     """log10 of the root mean square of each wavelet band, in SI units; NaN where flat or not
-    valid."""
+    valid. Empty where amplitude is not told."""
     valid_BSC: Tensor
 
 
@@ -321,19 +333,22 @@ class MVPFormer(Encoder):
         x = x_BCT[..., : n * c.window].unflatten(-1, (n, c.window))
         return torch.where(batch.valid_BC[..., None, None], x, 0.0).transpose(1, 2)
 
-    def tokens(self, batch: SignalBatch, past: Past | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T, C, D), and levels (B, S, C, L) of these segments and the `past` ones.
-
-        Levels are returned in SI units: each window has a scale of its own, and what was before
-        is to be told in that of the window that asks.
-        """
+    def tokens(
+        self, batch: SignalBatch, past: Past | None = None, scale_BCW: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T, C, D), and levels (B, S, C, L) in SI units, the `past` ones included."""
         f_BTCF = self.encoder.coefficients(self.segments(batch))
-        level_BSCL = level(f_BTCF, self.encoder.wavelet.sizes, batch.valid_BC)
-        scale_BC = batch.scale_BC.float().log10()[:, None, :, None]
+        if not self.config.amplitude:
+            return self.encoder(f_BTCF), f_BTCF[..., :0]
+        scale_BCW = batch.scale_BC[..., None] if scale_BCW is None else scale_BCW
+        scale_BTC1 = scale_BCW.float().log10().mT[..., None]
+        level_BSCL = level(f_BTCF, self.encoder.wavelet.sizes, batch.valid_BC) + scale_BTC1
         if past is not None:
-            level_BSCL = torch.cat([past.level_BSCL - scale_BC, level_BSCL], 1)
-        beside = beside_past(level_BSCL, f_BTCF.shape[1], self.config.band)
-        return self.encoder(f_BTCF, beside), level_BSCL + scale_BC
+            level_BSCL = torch.cat([past.level_BSCL, level_BSCL], 1)
+        # The past is told in the scale of the segment that asks: no such, where it is not valid.
+        told_BSCL = level_BSCL.masked_fill(~batch.valid_BC[:, None, :, None], torch.nan)
+        beside = beside_past(told_BSCL, f_BTCF.shape[1], self.config.past, scale_BTC1)
+        return self.encoder(f_BTCF, beside), level_BSCL
 
     def relation(self, batch: SignalBatch) -> tuple[Tensor, Tensor]:
         """Which rows of the channel table a pair of channels uses, and these rows (R, D)."""
@@ -365,7 +380,9 @@ class MVPFormer(Encoder):
         return self._features(self._hidden(self.tokens(batch)[0], batch), batch)
 
     @torch.no_grad()
-    def advance(self, batch: SignalBatch, past: Past | None = None) -> tuple[Features, Past]:
+    def advance(
+        self, batch: SignalBatch, past: Past | None = None, scale_BCW: Tensor | None = None
+    ) -> tuple[Features, Past]:
         """Features of the next segments of a recording that is followed as it comes.
 
         The same as `forward` of everything so far, to rounding, however the recording is cut
@@ -376,17 +393,17 @@ class MVPFormer(Encoder):
         ----------
         batch : one or more whole segments
         past : what the last call returned; None at the start, and behind a gap
+        scale_BCW : of each segment, where each was normalised by itself. None: `batch.scale_BC`
 
         Returns
         -------
-        Features of these segments (`time_W` from the start of this piece), and the past of the
-        next
+        Features of these segments (`time_W` from the piece's start), and the past of the next
 
         Raises
         ------
         ContractError
-            If the model's geometry ties features to the length of the window, if the piece is not
-            of whole segments, or if it has other windows or channels than the past.
+            If geometry ties features to the length of the window, if the piece is not of whole
+            segments, or if it has other windows or channels than the past.
         """
         c = self.config
         if c.why_not_streams:
@@ -404,21 +421,21 @@ class MVPFormer(Encoder):
                 f"a piece has (windows, channels) {tuple(batch.valid_BC.shape)}, the past "
                 f"{tuple(past.valid_BSC.shape[::2])}; begin again with past=None"
             )
-        x_BTCD, level_BSCL = self.tokens(batch, past)
+        x_BTCD, level_BSCL = self.tokens(batch, past, scale_BCW)
         valid_BSC = batch.valid_BC[:, None].expand(x_BTCD.shape[:3])
         if past is not None:
             valid_BSC = torch.cat([past.valid_BSC, valid_BSC], 1)
         where = Geometry(self.time_keys(valid_BSC.shape[1]), *self.relation(batch), valid_BSC)
 
-        def keep(y_BSC: Tensor) -> Tensor:
-            return y_BSC[:, max(0, y_BSC.shape[1] - (c.band - 1)) :].clone()
+        def keep(y_BSC: Tensor, segments: int = c.band) -> Tensor:
+            return y_BSC[:, max(0, y_BSC.shape[1] - (segments - 1)) :].clone()
 
         kept = []
         for i, block in enumerate(self.blocks):
             x_BTCD, (k, v) = block(x_BTCD, where, past and past.keys_values[i])
             kept.append((keep(k), keep(v)))
         features = self._features(self.norm(x_BTCD), batch)
-        return features, Past(tuple(kept), keep(level_BSCL), keep(valid_BSC))
+        return features, Past(tuple(kept), keep(level_BSCL, c.past), keep(valid_BSC))
 
     def _hidden(self, x_BTCD: Tensor, batch: SignalBatch) -> Tensor:
         valid_BTC = batch.valid_BC[:, None].expand(x_BTCD.shape[:3])

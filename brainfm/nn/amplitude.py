@@ -33,7 +33,9 @@ def level(f_BTCF: Tensor, sizes: Sequence[int], valid_BC: Tensor) -> Tensor:
     return torch.where((rms > FLAT) & valid_BC[:, None, :, None], rms.log10(), torch.nan)
 
 
-def beside_past(level_BSCL: Tensor, n: int, band: int | None = None) -> Tensor:
+def beside_past(
+    level_BSCL: Tensor, n: int, band: int | None = None, scale_BTCL: Tensor | None = None
+) -> Tensor:
     """(B, T, C, 3 L) decades above three references.
 
     They are the channel's own past in this wavelet band, the past of all channels in it, and the
@@ -44,6 +46,9 @@ def beside_past(level_BSCL: Tensor, n: int, band: int | None = None) -> Tensor:
     ----------
     level_BSCL : of `level`
     n : T, how many of the last segments to answer for
+    band : segments of the past, the own one included
+    scale_BTCL : level of the unit in which a segment's channels are compared with each other (any
+        of T and L may be 1); None: they are compared as they are
     """
     s = level_BSCL.shape[1]
     at = torch.arange(s, device=level_BSCL.device)
@@ -54,8 +59,11 @@ def beside_past(level_BSCL: Tensor, n: int, band: int | None = None) -> Tensor:
         known_BSCL = torch.where(counts_BSCL, level_BSCL, 0.0)
         total_BTCL = torch.einsum("ts,bscl->btcl", past_TS, known_BSCL)
         number_BTCL = torch.einsum("ts,bscl->btcl", past_TS, counts_BSCL.float())
+    now_BTCL = level_BSCL[:, s - n :]
+    if scale_BTCL is not None:
+        now_BTCL = now_BTCL - scale_BTCL
+        total_BTCL = total_BTCL - number_BTCL * scale_BTCL
     own_BTCL = total_BTCL / number_BTCL.clamp_min(1)
     all_BT1L = total_BTCL.sum(2, keepdim=True) / number_BTCL.sum(2, keepdim=True).clamp_min(1)
-    now_BTCL = level_BSCL[:, s - n :]
     told = [now_BTCL - own_BTCL, now_BTCL - all_BT1L, now_BTCL - now_BTCL.nanmean(-1, True)]
     return torch.cat(told, -1).nan_to_num(nan=-MOST).clamp(-MOST, MOST)

@@ -1,6 +1,8 @@
 """Bipolar derivations ("FP1-F7"): where they are, and what they are called.
 
-A derivation measures between two electrodes; its place is the point half way. C channels, metres.
+A derivation measures between two electrodes; its place is the point half way. Against an ear
+("C3-A2"), or with one and the same electrode on the right of all names, the second is a reference,
+and the place is the first electrode's. C channels, metres.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ import numpy as np
 from brainfm.signals.names import clean_name
 from brainfm.signals.positions import channels_from_info, standard_positions
 from brainfm.types import Channels, Kind
+
+EARS = ("A1", "A2", "M1", "M2")
+"""Ear lobes and mastoids: where references sit, as little of the brain as can be had."""
 
 
 def electrodes_of(name: str, montage: str = "standard_1005") -> tuple[str, str] | None:
@@ -37,6 +42,8 @@ def place_derivations(
 ) -> tuple[Channels, list[str]]:
     """Give scalp derivations that have no position the point between their electrodes.
 
+    Electrodes named with their reference are put where they are themselves.
+
     Parameters
     ----------
     channels : as a reader made them
@@ -44,8 +51,9 @@ def place_derivations(
 
     Returns
     -------
-    channels : `reference` is "bipolar" if every scalp channel is a derivation
-    notes : a sentence if anything was placed
+    channels : `reference` is "bipolar" if every scalp channel is a derivation, or the electrode
+        that all scalp channels are measured against
+    notes : a sentence for each way of placing
     """
     known = standard_positions(montage)
     pairs = {
@@ -58,23 +66,39 @@ def place_derivations(
     if not pairs:
         return channels, []
     names, pos = list(channels.name), channels.pos_m.copy()
+    seconds = {second for _, second in pairs.values()}
+    one = len(pairs) >= 3 and len(seconds) == 1
+    referred = {c for c, (_, second) in pairs.items() if one or second in EARS}
     for c, (first, second) in pairs.items():
-        pos[c] = (np.array(known[first]) + np.array(known[second])) / 2
+        here, there = np.array(known[first]), np.array(known[second])
+        pos[c] = here if c in referred else (here + there) / 2
         spelled = f"{first}-{second}"
         names[c] = spelled if spelled not in names else names[c]
     every = len(pairs) == int((channels.kind == Kind.EEG).sum())
+    reference = channels.reference
+    if every and not referred:
+        reference = "bipolar"
+    elif every and len(seconds) == 1 and reference == "unknown":
+        reference = seconds.pop()
     placed = replace(
         channels,
         name=tuple(names),
         pos_m=pos.astype(np.float32),
         frame="head" if channels.frame == "unknown" else channels.frame,
-        reference="bipolar" if every else channels.reference,
+        reference=reference,
     )
-    note = (
-        f"{len(pairs)} channels are bipolar derivations; their positions are the midpoints of two "
-        f"electrodes ({montage}), nominal"
-    )
-    return placed, [note]
+    notes = []
+    if n := len(pairs) - len(referred):
+        notes.append(
+            f"{n} channels are bipolar derivations; their positions are the midpoints of two "
+            f"electrodes ({montage}), nominal"
+        )
+    if referred:
+        notes.append(
+            f"{len(referred)} channels name their reference; their positions are those of the "
+            f"first electrode ({montage}), nominal"
+        )
+    return placed, notes
 
 
 def placed_channels(

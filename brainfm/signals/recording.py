@@ -17,7 +17,7 @@ from brainfm.signals.names import clean_names
 from brainfm.signals.positions import KIND_OF_TYPE
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.quality import QualityConfig, check_quality, repair_spikes
-from brainfm.types import Event, Recording
+from brainfm.types import Channels, Event, Recording
 
 MIN_SFREQ, MAX_SFREQ = 1.0, 200_000.0
 """Hz. Below, nothing electric is left; above, no amplifier of brains samples."""
@@ -83,51 +83,8 @@ def recording_from_raw(
         )
     if raw.n_times < 2:
         raise DataError(f"{where}: holds {raw.n_times} samples; leave the file out")
-    notes: list[str] = []
-
-    report = clean_names(raw.ch_names, where=where, duplicates=duplicates)
-    types = raw.get_channel_types()
-    types = [k if k and t == "eeg" else t for t, k in zip(types, report.kinds, strict=True)]
-    retyped = [
-        f"{n} is {t}"
-        for n, t, was in zip(report.names, types, raw.get_channel_types(), strict=True)
-        if t != was
-    ]
-    if retyped:
-        notes.append("channels typed by their names: " + ", ".join(retyped[:6]))
-    notes += report.notes
-
-    marked = set(raw.info["bads"])
-    keep = [
-        i
-        for i, t in enumerate(types)
-        if t in KIND_OF_TYPE and raw.ch_names[i] not in marked and "__" not in report.names[i]
-    ]
-    left_out = [n for i, n in enumerate(report.names) if i not in set(keep)]
-    if not keep:
-        raise DataError(
-            f"{where}: none of its {len(types)} channels is EEG, MEG, ECoG, sEEG, EMG or ECG "
-            f"(types: {', '.join(sorted(set(types)))}); set the channel types in the file"
-        )
-    if marked:
-        notes.append(f"{len(marked)} channels marked bad in the file: {_few(sorted(marked))}")
-    others = [n for n in left_out if n not in {report.names[raw.ch_names.index(b)] for b in marked}]
-    if others:
-        notes.append(f"channels that brainfm does not read are left out: {_few(others)}")
-
-    raw = raw.copy().pick([raw.ch_names[i] for i in keep], exclude=()).load_data(verbose="ERROR")
-    kept_types = {raw.ch_names[k]: types[i] for k, i in enumerate(keep)}
-    changed = {n: t for n, t in kept_types.items() if t != raw.get_channel_types([n])[0]}
-    if changed:
-        raw.set_channel_types(changed, verbose="ERROR", on_unit_change="ignore")
-    try:
-        channels, position_notes = placed_channels(
-            raw.info, [report.names[i] for i in keep], montage=montage, reference=report.reference
-        )
-    except ValueError as e:
-        raise DataError(f"{where}: {e}") from e
-    notes += position_notes
-
+    raw, channels, notes = pick_channels(raw, where, montage=montage, duplicates=duplicates)
+    raw.load_data(verbose="ERROR")
     line_freq = raw.info["line_freq"] or line_freq
     if not any(abs(sfreq - usual) < 0.01 for usual in USUAL_SFREQ):
         notes.append(f"unusual sampling rate of {sfreq:.6g} Hz")
@@ -184,6 +141,75 @@ def recording_from_raw(
         source=source,
         notes=notes,
     )
+
+
+def pick_channels(
+    raw: Any,
+    where: str = "recording",
+    *,
+    montage: str | None = "standard_1005",
+    duplicates: str = "raise",
+) -> tuple[Any, Channels, list[str]]:
+    """The channels that brainfm reads, typed and named and placed. No sample is looked at.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    where : the recording, for sentences
+    montage, duplicates : see `recording_from_raw`
+
+    Returns
+    -------
+    raw : a copy with these channels, its samples still where they were
+    channels : of its columns
+    notes : what was changed and left out
+
+    Raises
+    ------
+    DataError
+        If there is no channel to read, or two of one name.
+    """
+    report = clean_names(raw.ch_names, where=where, duplicates=duplicates)
+    were = raw.get_channel_types()
+    types = [k if k and t == "eeg" else t for t, k in zip(were, report.kinds, strict=True)]
+    notes: list[str] = []
+    retyped = [
+        f"{n} is {t}" for n, t, was in zip(report.names, types, were, strict=True) if t != was
+    ]
+    if retyped:
+        notes.append("channels typed by their names: " + ", ".join(retyped[:6]))
+    notes += report.notes
+
+    marked = set(raw.info["bads"])
+    keep = [
+        i
+        for i, t in enumerate(types)
+        if t in KIND_OF_TYPE and raw.ch_names[i] not in marked and "__" not in report.names[i]
+    ]
+    if not keep:
+        raise DataError(
+            f"{where}: none of its {len(types)} channels is EEG, MEG, ECoG, sEEG, EMG or ECG "
+            f"(types: {', '.join(sorted(set(types)))}); set the channel types in the file"
+        )
+    if marked:
+        notes.append(f"{len(marked)} channels marked bad in the file: {_few(sorted(marked))}")
+    unread = set(range(len(types))) - set(keep)
+    others = [report.names[i] for i in sorted(unread) if raw.ch_names[i] not in marked]
+    if others:
+        notes.append(f"channels that brainfm does not read are left out: {_few(others)}")
+
+    picked = raw.copy().pick([raw.ch_names[i] for i in keep], exclude=())
+    changed = {raw.ch_names[i]: types[i] for i in keep if types[i] != were[i]}
+    if changed:
+        picked.set_channel_types(changed, verbose="ERROR", on_unit_change="ignore")
+    names = [report.names[i] for i in keep]
+    try:
+        channels, more = placed_channels(
+            picked.info, names, montage=montage, reference=report.reference
+        )
+    except ValueError as e:
+        raise DataError(f"{where}: {e}") from e
+    return picked, channels, notes + more
 
 
 def events_of(raw: Any) -> list[Event]:

@@ -3,7 +3,7 @@
 A table has one row an event and says how long the recording was. A recording without seizures
 has one row "bckg" over all of it; a recording without any row is not annotated. The columns and
 their spelling are those of epilepsy2bids 0.0.7 (`epilepsy2bids.annotations`); SzCORE: Dan et al.,
-arXiv 2402.13005.
+arXiv 2402.13005, Epilepsia 66(S3):14-24 2025.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ class DetectSeizures(BrainTask):
     context : steps of a window, at least those that the data are cut into
     alarm : how probabilities become events
     lr, head_lr : of encoder and head; published 1e-4 for both
+    keep_channels : least share of the channels that a training batch keeps, drawn anew for each:
+        patients have other electrodes, and few of them are labelled. 1 keeps all
     frozen : train the head alone
     lora : train adapters of the encoder's attention and the head, nothing else; published rank 8,
         alpha 16. The export has them merged
@@ -56,6 +58,7 @@ class DetectSeizures(BrainTask):
         alarm: AlarmRule = AlarmRule(),  # noqa: B008  frozen
         lr: float = 1e-4,
         head_lr: float = 1e-4,
+        keep_channels: float = 1.0,
         frozen: bool = False,
         lora: LoraSettings | None = None,
         warmup_steps: int = 12_000,
@@ -80,12 +83,14 @@ class DetectSeizures(BrainTask):
                 "seizure detection needs either a pretrained encoder's folder or the sizes of a "
                 "fresh one, and not both: set one of pretrained and encoder"
             )
+        if not 0 < keep_channels <= 1:
+            raise ContractError(f"keep_channels is {keep_channels}; it must lie in (0, 1]")
         trained = None if pretrained is None else MVPFormer.from_pretrained(pretrained)
         sizes = trained.config if trained is not None else encoder
         config = SeizureDetectorConfig(sizes, head, context, alarm)
         super().__init__(SeizureDetector(config, encoder=trained), settings, seed)
         self.expects, self.source = trained and trained.preprocess, pretrained
-        self.head_lr = head_lr
+        self.head_lr, self.keep_channels = head_lr, keep_channels
         # The head that predicts tokens has no part in this; DDP wants to know.
         self.model.encoder.head.requires_grad_(False)
         if frozen:
@@ -106,6 +111,9 @@ class DetectSeizures(BrainTask):
 
     def lr_of(self) -> dict[str, float]:
         return {"model.head.": self.head_lr}
+
+    def training_step(self, batch: SignalBatch, batch_idx: int) -> Tensor:
+        return super().training_step(some_channels(batch, self.keep_channels), batch_idx)
 
     def losses(self, batch: SignalBatch) -> dict[str, Tensor]:
         if batch.label_BW is None:
@@ -129,6 +137,15 @@ class DetectSeizures(BrainTask):
             "false_alarm_rate": _mean(p_BW > 0.5, other),
             "ictal_share": ictal.sum() / judged.sum().clamp_min(1),
         }
+
+
+def some_channels(batch: SignalBatch, least: float) -> SignalBatch:
+    """A random share of the channels, at least `least` of them and at least one."""
+    if least == 1:
+        return batch
+    n = batch.x_BCWP.shape[1]
+    many = max(1, round(n * (least + (1 - least) * torch.rand(()).item())))
+    return batch.take(torch.randperm(n)[:many].sort().values.to(batch.x_BCWP.device))
 
 
 def _mean(x: Tensor, where: Tensor) -> Tensor:

@@ -5,36 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from brainfm.errors import DataError
-from brainfm.signals.szcore import is_seizure, read_tsv
 from data_prep.dataset import Facts
 from data_prep.szcore_bids import Source, SzcoreBids
+from data_prep.szcore_convert import blocks_of
 
 COUNT = re.compile(r"^Number of Seizures in File:\s*(\d+)\s*$", re.MULTILINE)
 """The line of `chbNN-summary.txt` that each file has."""
 
 
 class ChbMit(SzcoreBids):
-    """Seizures of the summaries are counted again after converting."""
+    """Seizures of the summaries are counted again; a file in none of them is not annotated."""
 
-    def check_conversion(self, original: Path, bids: Path) -> None:
-        """A summary with other line ends or file names reads as seizure-free; that is refused."""
-        summaries = original.glob("chb*/chb*-summary.txt")
-        said = sum(sum(map(int, COUNT.findall(p.read_text("latin-1")))) for p in summaries)
-        tables = bids.glob("sub-*/**/*_events.tsv")
-        # Not through seizures_of: what it merges would look lost.
-        found = sum(_n_seizures(p) for p in tables)
-        if found != said:
-            raise DataError(
-                f"{original}: the summaries announce {said} seizures, {found} were converted; "
-                "fetch the chbNN-summary.txt and all recordings again, with Unix line ends"
-            )
-
-
-def _n_seizures(table: Path) -> int:
-    events, _, notes = read_tsv(table)
-    merged = sum("merged" in n or "left out" in n for n in notes)
-    return sum(is_seizure(e.label) for e in events) + merged
+    def announced(self, edf: Path) -> int:
+        summary = edf.parent / f"{edf.parent.name}-summary.txt"
+        mine = [t for name, t in blocks_of(summary.read_text("latin-1")) if name == edf.name]
+        if not mine:
+            raise LookupError(edf.name)
+        return sum(int(n) for text in mine for n in COUNT.findall(text))
 
 
 DATASET = ChbMit(

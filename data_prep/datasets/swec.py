@@ -77,7 +77,7 @@ class Swec(DataSet):
             raise DataError(
                 f"{self.name}: brainfm does not download 4.6 TB; get patients from "
                 f"{self.facts.origin} ({self.facts.licence}) and put them under "
-                f"{root / self.name}/ID01/ID01_total.h5"
+                f"{root / self.name}/ID01/ID01_total.h5 (hours in .mat files are swec_ethz)"
             )
 
     def jobs(self, root: Path) -> list[Job]:
@@ -109,7 +109,7 @@ class Swec(DataSet):
         x_CT = read_samples(total, p, start, stop)
         x_CT *= MICROVOLT
         recording = recording_from_raw(
-            _raw(x_CT, p.sfreq),
+            contacts_raw(x_CT, p.sfreq),
             recipe=recipe,
             dataset=self.name,
             subject=total.parent.name,
@@ -180,7 +180,8 @@ def read_patient(total: Path) -> Patient:
         with h5py.File(total) as f:
             ieeg = f["data/ieeg"]
             shape = tuple(int(n) for n in ieeg.shape)
-            sfreq = float(np.ravel(f.attrs["sampling_rate"])[0])
+            at = ieeg if "sampling_rate" in ieeg.attrs else f
+            sfreq = float(np.ravel(at.attrs["sampling_rate"])[0])
             said = int(np.ravel(f.attrs["channels"])[0]) if "channels" in f.attrs else shape[0]
             seizures = _spans(f["data/seizures"][()]) if "data/seizures" in f else None
             parts = _parts(total, f) if ieeg.is_virtual else (total,)
@@ -285,7 +286,8 @@ def _require_filters(part: Path, ieeg: Any) -> None:
             )
 
 
-def _raw(volts_CT: NDArray[np.float64], sfreq: float) -> Any:
+def contacts_raw(volts_CT: NDArray[np.float64], sfreq: float) -> Any:
+    """An MNE raw object of contacts that have numbers for names."""
     import mne
 
     names = [f"contact{i + 1:03d}" for i in range(len(volts_CT))]

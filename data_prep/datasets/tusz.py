@@ -1,9 +1,29 @@
 """TUSZ: the seizure corpus of Temple University Hospital, with its official three parts."""
 
-from data_prep.dataset import Facts
-from data_prep.szcore_bids import Source, SzcoreBids
+from __future__ import annotations
 
-DATASET = SzcoreBids(
+from pathlib import Path
+
+from brainfm.errors import DataError
+from data_prep.dataset import Facts
+from data_prep.szcore_bids import OFFICIAL, Source, SzcoreBids
+
+
+class Tusz(SzcoreBids):
+    """A patient of two parts would be trained and tested on; that is refused."""
+
+    def check_original(self, original: Path) -> None:
+        first: dict[str, str] = {}
+        for part in OFFICIAL:
+            for patient in sorted(p for p in (original / part).glob("*") if p.is_dir()):
+                if first.setdefault(patient.name, part) != part:
+                    raise DataError(
+                        f"{patient}: this patient lies in {first[patient.name]} too; the official "
+                        "parts share no patient, keep one of the two folders"
+                    )
+
+
+DATASET = Tusz(
     "tusz",
     Facts(
         title="TUH EEG seizure corpus (v2.0.3): hospital EEG, seizures with their kind",

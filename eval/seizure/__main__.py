@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.seizure.keep import KEPT, keep, require_keepable
+
 EPILOG = (
     "example: python -m eval.seizure --checkpoint pretrained=runs/a --checkpoint random=runs/b "
     "--recordings \"dataset == 'simulated_seizures'\""
@@ -38,6 +40,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--no-judge", action="store_true", help="leave out the outside network")
     p.add_argument("--seeds", type=int, default=1, help="of EEGNet (default 1)")
     p.add_argument("--resamples", type=int, default=1000, help="of patients (default 1000)")
+    p.add_argument(
+        "--keep",
+        choices=KEPT,
+        metavar="POINT",
+        help="write the threshold of this operating point into each checkpoint's folder, where "
+        f"`python -m brainfm detect` finds it: {' or '.join(map(repr, KEPT))}",
+    )
     p.add_argument("--out", default="runs/seizure", help="folder of report.html, .json, table.md")
     p.add_argument("--json", action="store_true", help="one JSON line last")
     return p
@@ -54,9 +63,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = parser().parse_args(argv)
     store = Store(args.store)
     quiet = Console(stderr=True)
+    checkpoints = [named(c) for c in args.checkpoint]
+    detectors = load_detectors(checkpoints, store)
     content = compare(
         store,
-        load_detectors([named(c) for c in args.checkpoint], store),
+        detectors,
         Path(args.out),
         query=args.recordings,
         split=args.split,
@@ -67,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         n_resamples=args.resamples,
         say=lambda sentence: quiet.print(sentence, style="dim", highlight=False),
         out=Console(),
+        keep_point=args.keep,
+        folders={run: folder for run, (_, folder) in zip(detectors, checkpoints, strict=True)},
     )
     if args.json:
         print_json(content)
@@ -93,6 +106,8 @@ def compare(
     n_resamples: int = 1000,
     say: Any = lambda sentence: None,
     out: Any = None,
+    keep_point: str | None = None,
+    folders: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Predict, score and write; what `main` does when arguments are parsed.
 
@@ -103,11 +118,13 @@ def compare(
     folder : gets report.html, report.json and table.md
     query, split, train_query : see `eval.seizure.run.cast`
     say, out : told what happens; `rich` console for tables, None for silence
+    keep_point, folders : operating point whose threshold goes into the folders of the runs
 
     Raises
     ------
     DataError, ContractError
-        If a recording or a model cannot be scored; see `run` and `predictions`.
+        If a recording or a model cannot be scored (see `run` and `predictions`), or a threshold
+        not kept (see `keep`).
     """
     from eval.report import Report, write_atomic
     from eval.seizure.evaluate import evaluate
@@ -116,6 +133,8 @@ def compare(
     from eval.tables import rich_table
 
     roles = cast(store, query, split, train_query)
+    if keep_point:
+        require_keepable(keep_point, folders or {}, roles.validation)
     test, val = predict_all(
         store, roles, detectors, baselines=baselines, judge=judge, seeds=seeds, say=say
     )
@@ -137,6 +156,10 @@ def compare(
         out.print(rich_table(window_rows(result), title="Windows"))
         out.print("\n".join(result["sentences"]), highlight=False)
         out.print(f"report: {page}")
+    kept = keep(keep_point, folders or {}, result) if keep_point else []
+    if out is not None:
+        for sentence in kept:
+            out.print(sentence, highlight=False, soft_wrap=True)
     return {"name": "seizure", **report.data, "report": str(page)}
 
 

@@ -238,7 +238,6 @@ def data_of(test: Sequence[Prediction], val: Sequence[Prediction]) -> dict[str, 
         **_amount(test),
         "validation": _amount(val) if val else None,
         "step_s": test[0].step_s,
-        "simulated": any(p.simulated for p in test),
         "all_simulated": all(p.simulated for p in test),
     }
 
@@ -254,6 +253,7 @@ def _amount(predictions: Sequence[Prediction]) -> dict[str, Any]:
         "hours": seconds / 3600,
         "seizures": len(seizures),
         "ictal_share": sum(b - a for a, b in seizures) / seconds,
+        "simulated": any(p.simulated for p in predictions),
     }
 
 

@@ -28,6 +28,10 @@ def _undefined_as_nan(make: Callable[..., Rows]) -> Callable[..., Rows]:
     return rows
 
 
+RANKED = ("F1", "AUROC", "AUROC pooled", "AUPRC", "AUPRC pooled")
+"""Columns whose highest value is set off. In the others a model that always or never alarms can
+be the best."""
+
 EVENT_NOTE = (
     "SzCORE events (alarms within 30 s before to 60 s after a seizure count for it). Macro: mean "
     "over patients with seizures, precision 0 where there was no alarm, [95 % interval over "
@@ -37,7 +41,8 @@ EVENT_NOTE = (
     "detected seizures; an alarm that was on already counts -30 s. In warning: share of the time "
     "under an alarm. No signal: share of steps "
     "without a probability; they raise no alarm and are left out of window scores. A threshold "
-    "with * is not what the heading says: how it was chosen is told below."
+    "with * is not what the heading says: how it was chosen is told below. The highest F1 is set "
+    "off; intervals and paired differences say whether it means anything."
 )
 WAYS_NOTE = (
     "Three ways to average the same events. Macro: mean over patients with seizures, no detection "
@@ -77,16 +82,15 @@ def event_rows(result: Result, point: str) -> Rows:
                 "latency, s": latency_text(r["latency"]),
                 "in warning": pooled["warning"]["mean"],
                 "no signal": pooled["no_signal"]["mean"],
-                "_class": "best" if r["model"] == result["reference"] else "",
             }
         )
-    return rows
+    return with_best(rows, RANKED)
 
 
 @_undefined_as_nan
 def brief_rows(result: Result) -> Rows:
     """One row a model and operating point, for a terminal."""
-    return [
+    rows = [
         {
             "model": _label(r),
             "at": r["point"],
@@ -97,10 +101,10 @@ def brief_rows(result: Result) -> Rows:
             "FP/day": r["pooled"]["fp_per_day"]["mean"],
             "latency, s": latency_text(r["latency"], brief=True),
             "AUROC": r["macro"]["auroc"]["mean"],
-            "_class": "best" if r["model"] == result["reference"] else "",
         }
         for r in result["rows"]
     ]
+    return with_best(rows, RANKED, among="at")
 
 
 @_undefined_as_nan
@@ -125,7 +129,7 @@ def way_rows(result: Result) -> Rows:
 @_undefined_as_nan
 def window_rows(result: Result) -> Rows:
     """One row a model: what needs no threshold."""
-    return [
+    rows = [
         {
             "model": _label(r),
             "AUROC": r["macro"]["auroc"],
@@ -134,10 +138,10 @@ def window_rows(result: Result) -> Rows:
             "AUPRC pooled": r["pooled"]["auprc"],
             "Brier": r["pooled"]["brier"],
             "ECE": r["pooled"]["ece"],
-            "_class": "best" if r["model"] == result["reference"] else "",
         }
         for r in _at(result, POINTS[0])
     ]
+    return with_best(rows, RANKED)
 
 
 @_undefined_as_nan
@@ -277,6 +281,30 @@ def markdown(result: Result) -> str:
         rows = subject_rows(result, point, result["models"])
         parts.append(f"### Patients at {_point_name(point)}\n\n" + markdown_table(rows))
     return "\n".join(parts)
+
+
+def with_best(rows: Rows, columns: Iterable[str], among: str | None = None) -> Rows:
+    """The rows, each told in which of these columns it has the highest value of several.
+
+    Parameters
+    ----------
+    rows : one a model
+    columns : numbers, or mappings with "mean"
+    among : column of which equal values are compared with each other. None: all rows are
+    """
+    marked = []
+    for row in rows:
+        others = [r for r in rows if among is None or r[among] == row[among]]
+        top = {c: max(_mean(r.get(c)) for r in others) for c in columns}
+        best = [c for c in columns if _mean(row.get(c)) == top[c] > -math.inf]
+        marked.append({**row, "_best": best if len(others) > 1 else []})
+    return marked
+
+
+def _mean(value: Any) -> float:
+    """What is compared; nothing is lower than what is not defined."""
+    value = value["mean"] if isinstance(value, dict) else value
+    return -math.inf if value is None or value != value else float(value)
 
 
 def latency_text(latency: dict[str, Any], brief: bool = False) -> str:

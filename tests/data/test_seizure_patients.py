@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from brainfm.data.artefacts import SIZE, bout, scalp_places
-from brainfm.data.interictal import band, coloured, vigilance
+from brainfm.data.interictal import band, coloured, draw_style, rhythmic_bursts, vigilance
 from brainfm.data.patient_montages import Implantation
 from brainfm.data.seizure_patients import (
     PATTERNS,
@@ -88,7 +88,7 @@ def test_depth_patients_use_whole_shafts_of_the_given_implantations():
 def test_patients_differ_in_pattern_spread_and_size():
     drawn = [draw_patient(0, k) for k in range(1, 41)]
     assert {p.pattern for p in drawn} == set(PATTERNS) and {p.spread for p in drawn} == set(SPREADS)
-    assert min(p.ictal for p in drawn) < 1.6 and max(p.ictal for p in drawn) > 4.5
+    assert min(p.ictal for p in drawn) < 1.6 and max(p.ictal for p in drawn) > 3.5
 
 
 def test_onset_is_focal():
@@ -108,7 +108,7 @@ def test_onset_is_focal():
 
 
 def test_seizures_are_seen_where_they_are_annotated():
-    number = next(k for k in range(2, 60, 2) if draw_patient(3, k).ictal > 4)
+    number = next(k for k in range(2, 60, 2) if draw_patient(3, k).ictal > 3)
     recording = patient(number)
     (first, *_) = seizures(recording)
     ictal = stretch(recording, first.onset_s, first.duration_s).std(0)
@@ -174,3 +174,30 @@ def test_sleep_lies_between_awake_and_deep():
 def test_what_cannot_hold_a_seizure_is_refused(bad):
     with pytest.raises(DataError, match="ask for at least 5 minutes"):
         seizure_patient(0, 1, **bad)
+
+
+def test_benign_rhythms_keep_their_frequency_are_short_and_spare_seizures():
+    rng = np.random.default_rng(5)
+    style = draw_style(rng, True)
+    rate = np.ones(int(3600 * SFREQ), np.float32)
+    rate[: rate.size // 2] = 0
+    x, found = rhythmic_bursts(rng, style, rate, SFREQ)
+    assert len(found) > 1 and min(onset for onset, _ in found) >= 1800
+    assert all(seconds <= 15.001 for _, seconds in found) and not x[: rate.size // 2].any()
+    for onset, seconds in found[:5]:
+        first, half = int(onset * SFREQ), int(seconds * SFREQ / 2)
+        parts = x[first : first + half], x[first + half : first + 2 * half]
+        hz = [np.abs(np.fft.rfft(part, 4096)).argmax() * SFREQ / 4096 for part in parts]
+        assert abs(np.log2(hz[0] / hz[1])) < 0.3
+        assert abs(np.log2(hz[0] / style.burst_hz)) < 1.6
+
+
+def test_benign_rhythms_are_listed_and_lie_outside_seizures():
+    found = 0
+    for recording in (patient(number, 20.0) for number in (1, 2, 3, 4)):
+        for burst in (e for e in recording.events if e.label == "benign_rhythm"):
+            found += 1
+            stop = burst.onset_s + burst.duration_s
+            for s in seizures(recording):
+                assert burst.onset_s >= s.onset_s + s.duration_s or stop <= s.onset_s
+    assert found

@@ -76,11 +76,28 @@ def test_samples_are_those_that_were_written(tmp_path):
     assert notes == []
 
 
-def test_a_recorder_that_never_closed_its_file_is_forgiven_when_the_size_fits(tmp_path):
-    header = check(tmp_path, by_hand(n_records=-1))
-    assert header.n_records == 6 and "6 fit the file" in header.notes[0]
+@pytest.mark.parametrize("bdf", [False, True])
+@pytest.mark.parametrize(("lost", "n", "says"), [(0, 6, "6 are in the file"), (3, 5, "a part of")])
+def test_records_are_counted_where_the_header_leaves_their_number_open(
+    tmp_path, bdf, lost, n, says
+):
+    content = by_hand(n_records=-1, bdf=bdf)
+    name = "f.bdf" if bdf else "f.edf"
+    header = check(tmp_path, content[: len(content) - lost], name)
+    assert header.n_records == n and header.counted and says in header.notes[0]
+    raw, notes = read_raw(tmp_path / name)
+    np.testing.assert_allclose(raw.get_data(), pink(4, 1200)[:, : 200 * n], atol=2e-8)
+    assert notes == list(header.notes)
+
+
+def test_a_header_without_a_whole_record_behind_it_is_refused(tmp_path):
     with pytest.raises(DataError, match="announces -1 records"):
-        check(tmp_path, by_hand(n_records=-1)[:-3])
+        check(tmp_path, by_hand(seconds=1, n_records=-1)[:-3])
+
+
+def test_a_file_that_is_shorter_than_it_announces_is_truncated_as_before(tmp_path):
+    with pytest.raises(DataError, match="announces 6 records.*truncated"):
+        check(tmp_path, by_hand()[:-3])
 
 
 @pytest.mark.parametrize(

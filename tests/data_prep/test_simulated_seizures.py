@@ -71,9 +71,9 @@ def fetched(tmp_path):
 
 def test_patients_and_implantations_are_in_one_split_each(fetched):
     jobs = get_dataset("simulated_seizures").jobs(fetched)
-    assert len(jobs) == 24 and len({j.name for j in jobs}) == 24
+    assert len(jobs) == 72 and len({j.name for j in jobs}) == 72
     of = {s: [j for j in jobs if j.options["split"] == s] for s in ("train", "val", "test")}
-    assert [len(j) for j in of.values()] == [14, 4, 6]
+    assert [len(j) for j in of.values()] == [32, 16, 24]
     # Even numbers wear caps: half of every split.
     assert all(2 * sum(j.options["number"] % 2 for j in js) == len(js) for js in of.values())
     files = [{f for j in js for f in j.files} for js in of.values()]

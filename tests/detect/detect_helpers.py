@@ -28,7 +28,9 @@ class LineLength:
     step: int = 128
     half: float = 2e-5
     """Volts of mean step between samples at which the probability is one half."""
-    config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(alarm=RULE))
+    config: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(alarm=RULE, threshold_from="")
+    )
 
     @property
     def preprocess(self):
@@ -43,16 +45,19 @@ class LineLength:
 
     def probabilities(self, batch):
         assert batch.x_BCWP.shape[2] <= self.context
-        x_BCWP = batch.x_BCWP * batch.scale_BC[..., None, None]
+        return self._of(batch, batch.scale_BC[..., None])
+
+    def advance(self, batch, past=None, scale_BCW=None):
+        """`past`: how many steps there were."""
+        assert self.streams and scale_BCW.shape == batch.x_BCWP.shape[:3]
+        return self._of(batch, scale_BCW), (past or 0) + batch.x_BCWP.shape[2]
+
+    def _of(self, batch, scale_BCW):
+        x_BCWP = batch.x_BCWP * scale_BCW[..., None]
         length_BCW = x_BCWP.diff(dim=-1).abs().mean(-1)
         valid_BC1 = batch.valid_BC[..., None]
         mean_BW = torch.where(valid_BC1, length_BCW, 0.0).sum(1) / valid_BC1.sum(1)
         return torch.sigmoid(4 * (mean_BW / self.half).log2())
-
-    def advance(self, batch, past=None):
-        """`past`: how many steps there were."""
-        assert self.streams and batch.x_BCWP.shape[2] == 1
-        return self.probabilities(batch), (past or 0) + 1
 
 
 def channels(n=4, kind=Kind.EEG, names=None):

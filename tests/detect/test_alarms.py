@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brainfm.detect.alarms import AlarmRule, alarms, no_signal, smooth
+from brainfm.detect.alarms import AlarmRule, Watch, alarms, no_signal, smooth
 from brainfm.types import Event
 
 RAW = AlarmRule(smooth_s=0, min_s=0, merge_s=0)
@@ -63,6 +63,37 @@ def test_later_steps_never_take_back_an_alarm_nor_move_its_onset():
         assert [e.onset_s for e in now[: len(before)]] == [e.onset_s for e in before]
         before = now
     assert len(before) > 3
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RAW,
+        AlarmRule(),
+        AlarmRule(0.55, 6, 4, 10),
+        AlarmRule(0.5, 0, 5, 2),
+        AlarmRule(0.6, 4, 0, 30),
+    ],
+)
+@pytest.mark.parametrize("step_s", [2.0, 0.25])
+def test_a_watch_gives_each_alarm_once_and_when_it_is_first_seen(rule, step_s):
+    rng = np.random.default_rng(1)
+    time_S = np.arange(0, 500, step_s)
+    p_S = 0.5 + 0.4 * np.sin(time_S / 20) + 0.15 * rng.normal(size=len(time_S))
+    p_S[rng.random(len(time_S)) < 0.02] = NAN
+    watch, told = Watch(step_s, rule), []
+    for n, p in enumerate(p_S, 1):
+        onset_s = watch.push(p)
+        told += [] if onset_s is None else [onset_s]
+        assert told == [e.onset_s for e in alarms(p_S[:n], step_s, rule)], n
+    assert len(told) > 2
+
+
+def test_a_watch_holds_no_more_than_it_smooths():
+    watch = Watch(2.0, AlarmRule(smooth_s=10.0))
+    for _ in range(1000):
+        watch.push(0.9)
+    assert len(watch._recent) == 5
 
 
 def test_stretches_without_a_probability_are_named():

@@ -5,13 +5,14 @@ import pytest
 import torch
 from detect_helpers import CAUSAL, LOOKS_AHEAD, LineLength, channels, patient
 
+from brainfm.data.collate import batch_from_arrays
 from brainfm.detect.alarms import alarms
 from brainfm.detect.detector import SeizureDetector, SeizureDetectorConfig
 from brainfm.detect.engine import Engine
 from brainfm.errors import ContractError, DataError
 from brainfm.models.mvpformer import MVPFormerConfig
 from brainfm.signals.filters import apply_recipe
-from brainfm.signals.preprocess import Preprocess, Recipe
+from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
 from brainfm.types import Event, Kind
 
 NOTHING = np.empty((0, 4))
@@ -54,16 +55,40 @@ def test_the_cut_into_pieces_changes_nothing(recipe, streams):
     detector = LineLength(recipe, streams)
     x_TC = patient(seconds=100)
     whole = run(detector, x_TC, sizes=(len(x_TC),))
-    np.testing.assert_array_equal(run(detector, x_TC, sizes=(1, 300, 77, 5000)), whole)
+    cut = run(detector, x_TC, sizes=(1, 300, 77, 5000))
+    np.testing.assert_allclose(cut, whole, atol=1e-6)
     assert len(whole) == 100
 
 
 def test_the_cut_changes_nothing_for_an_encoder_that_streams():
     x_TC = patient(seconds=12)
     detector = real_detector()
-    a, b = run(detector, x_TC, sizes=(len(x_TC),)), run(detector, x_TC, sizes=(17, 256))
-    np.testing.assert_array_equal(a, b)
-    assert len(a) == 48 and np.isfinite(a).all()
+    detector.encoder.encoder.amplitude.weight.data.normal_()
+    # One channel falls out and comes back; the amplifier is turned up: scale and channels change.
+    x_TC[4 * 256 : 6 * 256, 1] = 0.0
+    x_TC[8 * 256 :] *= 20
+    a, b = (
+        run(detector, x_TC, sizes=s, intervals_s=[(0, 9), (9, 12)]) for s in ((9999,), (17, 64))
+    )
+    np.testing.assert_allclose(a, b, atol=1e-5)
+    assert len(a) == 48 and np.isfinite(a).all() and a.std() > 0.01
+
+
+def test_steps_that_come_together_are_asked_about_together():
+    asked = []
+    detector = LineLength()
+    detector.advance = lambda batch, past, scale_BCW: (
+        asked.append(batch.x_BCWP.shape[2]),
+        LineLength.advance(detector, batch, past, scale_BCW),
+    )[1]
+    run(detector, patient(seconds=40), sizes=(40 * 256,))
+    assert asked == [32, 8]
+
+
+def test_a_step_is_answered_with_its_last_sample():
+    engine = Engine(LineLength(), channels(4), 128.0)
+    x_TC = patient(128.0, seconds=2)
+    assert [len(engine.push(x)) for x in np.split(x_TC, [127, 128, 255])] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("encoder", [{}, {"time_rows": "from_end"}])
@@ -80,9 +105,8 @@ def test_streaming_says_what_a_training_window_that_ends_now_says():
     """As long as the window holds everything there was, whatever the amplitude did meanwhile."""
     detector, x_TC = real_detector(), patient(128.0, seconds=1.5, seizure=(0.5, 1))
     detector.encoder.encoder.amplitude.weight.data.normal_()
-    engine = Engine(detector, channels(4), 128.0)
-    streamed = engine.push(x_TC)
-    window = engine._batch(np.ones(4, bool))
+    streamed = Engine(detector, channels(4)).push(x_TC)
+    window = batch_from_arrays(x_TC.T[None], channels(4), 128.0, Normalise(), 32)
     # Not to rounding: the norm of a token has a floor, and so feels the scale a little.
     np.testing.assert_allclose(streamed, detector.probabilities(window)[0], atol=1e-3)
     assert streamed.std() > 0.05
@@ -117,8 +141,8 @@ def test_memory_does_not_grow_with_the_recording():
     engine = Engine(LineLength(LOOKS_AHEAD), channels(4), 256.0)
 
     def held():
-        arrays = [engine._raw_TC, engine._prepared_TC, engine._filter.kept_TC, *engine._window]
-        return sum(a.size for a in arrays) + len(engine._usable)
+        arrays = [engine._raw_TC, engine._prepared_TC, engine._filter.kept_TC]
+        return sum(a.size for a in arrays) + engine._windows.n_held + len(engine._usable)
 
     sizes = []
     for k in range(60):
@@ -179,23 +203,28 @@ def test_a_slow_wave_in_coarse_steps_is_not_called_clipped():
     assert np.isfinite(run(LineLength(), x_TC)).all()
 
 
-def test_nothing_is_remembered_across_the_ends_of_stretches():
-    x_TC, seen = patient(), []
-    detector = LineLength()
-    detector.advance = lambda batch, past=None: (seen.append(past), LineLength.advance(
-        detector, batch, past))[1]  # fmt: skip
-    p_S = run(detector, x_TC, intervals_s=[(0, 10.5), (20, 60)])
-    assert np.isnan(p_S[10:20]).all() and np.isfinite(p_S[20:]).all()
-    assert seen == [None, *range(1, 10), None, *range(1, 40)]
+def beginnings(x_TC, **more):
+    """Probabilities, and the steps at which the detector remembered nothing, in pushed blocks."""
+    detector, begun = LineLength(), []
+
+    def advance(batch, past, scale_BCW):
+        if past is None:
+            begun.append(float(batch.time_BW[0, 0]))
+        return LineLength.advance(detector, batch, past, scale_BCW)
+
+    detector.advance = advance
+    return run(detector, x_TC, **more), begun
+
+
+@pytest.mark.parametrize("sizes", [(100,), (99_999,)])
+def test_nothing_is_remembered_across_the_ends_of_stretches(sizes):
+    p_S, begun = beginnings(patient(), intervals_s=[(0, 10.5), (20, 60)], sizes=sizes)
+    assert np.isnan(p_S[10:20]).all() and np.isfinite(np.delete(p_S, np.r_[10:20])).all()
+    assert begun == [0.0, 20.0]
 
 
 def test_two_stretches_that_touch_are_two():
-    seen = []
-    detector = LineLength()
-    detector.advance = lambda batch, past=None: (seen.append(past), LineLength.advance(
-        detector, batch, past))[1]  # fmt: skip
-    run(detector, patient(seconds=6), intervals_s=[(0, 3), (3, 6)])
-    assert seen == [None, 1, 2, None, 1, 2]
+    assert beginnings(patient(seconds=6), intervals_s=[(0, 3), (3, 6)])[1] == [0.0, 3.0]
 
 
 def test_a_gap_in_time_is_no_signal_and_the_grid_goes_on():

@@ -102,6 +102,17 @@ def test_damage_among_the_samples_is_named_when_it_is_reached(edf, monkeypatch):
         next(pieces)
 
 
+@pytest.mark.parametrize("lost", [0, 1000])
+def test_an_edf_that_was_broken_off_is_read_as_far_as_it_goes(edf, tmp_path, lost):
+    content, whole = edf.read_bytes(), joined(open_file(edf))
+    cut = tmp_path / "cut.edf"
+    cut.write_bytes(content[:236] + b"-1      " + content[244 : len(content) - lost])
+    source = open_file(cut)
+    assert source.duration_s == (19 if lost else 20)
+    np.testing.assert_array_equal(joined(source), whole[: 256 * round(source.duration_s)])
+    assert any("leaves the number of records open" in n for n in source.notes)
+
+
 class Writer(threading.Thread):
     """Appends parts to a file, a moment apart."""
 
@@ -139,6 +150,29 @@ def test_an_edf_that_grows_is_read_as_it_is_written_and_ends_with_its_header(edf
     pieces = [p.x_TC for p in source.pieces()]
     np.testing.assert_array_equal(np.concatenate(pieces), joined(open_file(edf)))
     assert source.channels.name == open_file(edf).channels.name and len(pieces) > 1
+
+
+def jump(content, second, by):
+    """The file's time stamps from a second on, that much later."""
+    for t in reversed(range(second, 20)):
+        old, new = (b"+%d\x14\x14" % s for s in (t, t + by))
+        assert content.count(old) == 1 and len(old) == len(new)
+        content = content.replace(old, new)
+    return content
+
+
+@pytest.mark.parametrize("block_s", [60.0, 12.0, 1.0])
+def test_time_stamps_of_a_growing_edf_that_jump_are_time_without_samples(
+    edf, tmp_path, block_s, monkeypatch
+):
+    monkeypatch.setattr(follow, "BLOCK_S", block_s)
+    content = edf.read_bytes()
+    growing = tmp_path / "growing.edf"
+    growing.write_bytes(jump(content, 12, 7))
+    pieces = list(follow_file(growing, patience_s=5.0).pieces())
+    gaps = {sum(len(p.x_TC) for p in pieces[:i]): p.gap_s for i, p in enumerate(pieces) if p.gap_s}
+    assert gaps == {12 * 256: 7.0}
+    np.testing.assert_array_equal(np.concatenate([p.x_TC for p in pieces]), joined(open_file(edf)))
 
 
 def test_a_float_stream_that_grows_ends_when_patience_does(tmp_path):

@@ -16,6 +16,7 @@ from brainfm.detect.alarms import AlarmRule
 from brainfm.detect.detector import SeizureDetector, SeizureDetectorConfig
 from brainfm.detect.score import Scores, score_stored
 from brainfm.errors import ContractError, DataError
+from brainfm.hub import load_model
 from brainfm.models.mvpformer import MVPFormerConfig
 from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.types import Event
@@ -235,3 +236,24 @@ def test_a_saved_detector_is_scored_from_its_folder(store, tmp_path, monkeypatch
 def test_names_of_checkpoints():
     assert command.named("a=runs/x") == ("a", "runs/x")
     assert command.named("runs/pretrained/") == ("pretrained", "runs/pretrained/")
+
+
+def test_the_command_keeps_a_threshold_where_detect_finds_it(store, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "score_stored", lambda d, *where: score(Known(), *where))
+    detector = SeizureDetector(
+        SeizureDetectorConfig(MVPFormerConfig(preset="test", window=128, band=3), context=4),
+        Preprocess(RECIPE),
+    )
+    folder = detector.save_pretrained(tmp_path / "tiny")
+    argv = ["--checkpoint", str(folder), "--store", str(store.root), "--no-baselines",
+            "--resamples", "20", "--out", str(tmp_path / "out"), "--keep", "best F1"]  # fmt: skip
+    content = command.main(argv)
+    chosen = content["points"]["tiny"]["best F1"]["threshold"]
+    assert load_model(folder).config.alarm.threshold == chosen != 0.5
+    assert f"threshold {chosen:g} is kept (best F1: " in capsys.readouterr().out
+    before = (folder / "config.json").read_bytes()
+    with pytest.raises(DataError, match="no validation patients"):
+        command.main([*argv, "--recordings", "split == 'test'"])
+    with pytest.raises(SystemExit):
+        command.main([*argv[:-1], "0.5"])
+    assert (folder / "config.json").read_bytes() == before

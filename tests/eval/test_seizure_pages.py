@@ -32,7 +32,9 @@ from eval.seizure.pages import (
     threshold_rows,
     way_rows,
     window_rows,
+    with_best,
 )
+from eval.tables import cell
 
 N = 6
 
@@ -61,7 +63,29 @@ def test_tables_hold_every_model_and_state_their_denominators(result):
     assert "6 recordings of 6 patients, 1.0 h, 6 seizures" in describe(result)
     assert "3 other patients" in describe(result) and "smoothed over the last 10 s" in text
     rows = event_rows(result, "best F1")
-    assert rows[0]["seizures found"] == "6/6" and rows[0]["_class"] == "best"
+    assert rows[0]["seizures found"] == "6/6"
+
+
+def test_the_highest_value_is_set_off_whichever_model_has_it():
+    test, val = a_comparison(N)
+    backwards = dict(reversed(test.items())), dict(reversed(val.items()))
+    made = evaluate(*backwards, n_resamples=20)
+    assert made["reference"] == "twin"
+    twin, good = window_rows(made)
+    assert good["_best"] == ["AUROC", "AUROC pooled", "AUPRC", "AUPRC pooled"]
+    assert twin["_best"] == [] and "_class" not in {**twin, **good}
+    twin, good = event_rows(made, "0.5")
+    assert good["_best"] == ["F1"] and twin["_best"] == []
+    assert f"| **{cell(good['F1'])}** |" in markdown(made)
+
+
+def test_best_is_said_among_models_at_one_point_and_ties_are_both():
+    rows = [{"at": "a", "F1": 0.5}, {"at": "a", "F1": {"mean": 0.5}}, {"at": "b", "F1": 0.9}]
+    rows += [{"at": "c", "F1": np.nan}, {"at": "c", "F1": None}]
+    marked = with_best(rows, ["F1", "AUROC"], among="at")
+    assert [r["_best"] for r in marked] == [["F1"], ["F1"], [], [], []]
+    brief = brief_rows(evaluate(*a_comparison(2), n_resamples=0))
+    assert [r["at"] for r in brief if "AUROC" in r["_best"]] == ["0.5", "best F1", "1 FP/day"]
 
 
 def test_every_table_has_its_rows(result):

@@ -73,3 +73,18 @@ def test_only_the_columns_asked_for_are_shown_in_that_order(render):
 def test_a_table_without_rows_is_still_a_table():
     assert html_table([]) == "<table><thead><tr></tr></thead><tbody></tbody></table>"
     assert drawn(rich_table([])).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("render", "mark"), [(markdown_table, "**.500**"), (html_table, "<b>.500</b>")]
+)
+def test_only_a_rows_best_values_are_set_off(render, mark):
+    text = render([{"a": 0.25, "b": 0.5, "_best": ["b"]}, {"a": 0.75, "b": 0.125}])
+    assert text.count(mark) == 1 and text.count(mark[:2]) == (2 if mark[0] == "*" else 1)
+    assert "_best" not in text and ".250" in text
+
+
+def test_the_terminal_sets_off_by_weight():
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+    console.print(rich_table([{"a": 0.25, "b": 0.5, "_best": ["b"]}]))
+    assert "\x1b[1m.500" in console.file.getvalue() and "\x1b[1m.250" not in console.file.getvalue()

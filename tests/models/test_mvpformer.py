@@ -108,6 +108,7 @@ def test_what_the_tables_cannot_hold_is_refused(settings, batch, named):
         ({"n_heads": 5}, "5"),
         ({"time_rows": "end"}, "time_rows is 'end'"),
         ({"band": 0}, "band is 0 segments"),
+        ({"amplitude_past": 0}, "amplitude_past is 0 segments"),
         ({"band": 111}, "band is 111 segments; it must be null or 1 to n_positions, 110"),
     ],
 )

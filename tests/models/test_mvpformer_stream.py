@@ -48,7 +48,15 @@ def recording(segments=20, **settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"band": 1}, {"band": 2, "amplitude": False}, {"relation": "list order"}, {"lookback": 9}],
+    [
+        {},
+        {"band": 1},
+        {"band": 2, "amplitude": False},
+        {"relation": "list order"},
+        {"lookback": 9},
+        {"amplitude_past": 12},
+        {"amplitude_past": 2},
+    ],
 )
 @pytest.mark.parametrize("lengths", [(1,) * 20, (3, 1, 7, 2, 7), (20,)])
 def test_pieces_give_what_the_whole_gives(settings, lengths):
@@ -73,6 +81,17 @@ def test_what_is_kept_does_not_grow_and_takes_no_gradient():
         kept = [past.level_BSCL, past.valid_BSC, *(t for kv in past.keys_values for t in kv)]
         assert {t.shape[1] for t in kept} == {4} and not any(t.requires_grad for t in kept)
         assert all(t.untyped_storage().nbytes() == t.nbytes for t in kept), "no view of more"
+
+
+def test_amplitudes_may_be_told_beside_a_longer_past_than_the_band():
+    batch = recording()
+    other = replace(batch, x_BCWP=batch.x_BCWP.clone())
+    other.x_BCWP[..., :SEGMENT] *= -3.0
+    one = model(depth=1, amplitude_past=12)
+    (a, past), (b, _) = (followed(one, x, *[1] * 20) for x in (batch, other))
+    assert past.level_BSCL.shape[1] == 11 and past.valid_BSC.shape[1] == 4
+    assert not torch.allclose(a[:, :, 10], b[:, :, 10])
+    assert torch.equal(a[:, :, 16:], b[:, :, 16:])
 
 
 def test_a_band_ago_is_forgotten():
@@ -100,6 +119,38 @@ def test_a_channel_that_falls_out_is_not_seen_while_it_is_out():
         results.append(found)
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def loudly(one):
+    one.encoder.amplitude.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    return one
+
+
+def test_segments_with_scales_of_their_own_are_as_if_they_came_alone():
+    one, batch = loudly(model()), recording(8)
+    scale_BCW = 1e-5 * (1 + torch.rand(*batch.valid_BC.shape, 8))
+    past, found = None, []
+    for i, piece in enumerate(pieces(batch, *[1] * 8)):
+        features, past = one.advance(replace(piece, scale_BC=scale_BCW[..., i]), past)
+        found.append(features.h_BSWD)
+    together, _ = one.advance(batch, None, scale_BCW)
+    torch.testing.assert_close(together.h_BSWD, torch.cat(found, 2), rtol=1e-4, atol=1e-5)
+    unscaled, _ = one.advance(batch)
+    assert not torch.allclose(together.h_BSWD, unscaled.h_BSWD, atol=1e-3)
+
+
+def test_a_channel_that_fell_out_needs_no_scale():
+    one, batch = loudly(model()), recording(4)
+    before, now = pieces(replace(batch, scale_BC=torch.full(batch.valid_BC.shape, 1e-5)), 3, 1)
+    _, past = one.advance(before)
+    now.valid_BC = now.valid_BC.clone()
+    now.valid_BC[:, 1] = False
+    results = []
+    for scale in (1e-5, 1.0):
+        now.scale_BC = now.scale_BC.clone()
+        now.scale_BC[:, 1] = scale
+        results.append(one.advance(now, past)[0].h_BSWD[:, now.valid_BC[0]])
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize(

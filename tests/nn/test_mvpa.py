@@ -7,6 +7,7 @@ import torch
 from mvpa_inputs import inputs, leaves, spread
 from torch import Tensor
 
+from brainfm.nn import mvpa
 from brainfm.nn.mvpa import by_distance, list_order, mvpa_dense, mvpa_lean
 
 CASES = {
@@ -24,7 +25,9 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("geometry", [False, True])
-def test_the_lean_path_is_the_formula_forward_and_backward(case, geometry):
+@pytest.mark.parametrize("kept_bytes", [-1, 2**40], ids=["computed again", "kept"])
+def test_the_lean_path_is_the_formula_forward_and_backward(case, geometry, kept_bytes, monkeypatch):
+    monkeypatch.setattr(mvpa, "KEPT_BYTES", kept_bytes)
     c = case.get("c", 3)
     relation = spread(c).double() if geometry else None
     x = inputs(**{"c": 3, **case}, relation=relation, dtype=torch.float64)
@@ -40,6 +43,13 @@ def test_the_lean_path_is_the_formula_forward_and_backward(case, geometry):
     one, other = (torch.autograd.grad(y, leaves(x), g, retain_graph=True) for y in (lean, dense))
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_the_size_of_near_logits_counts_every_pair_whose_content_counts():
+    x = inputs(t=6, c=3, window=2, band=4)
+    h = x.q_BHTCE.shape[1]
+    pairs = sum(min(t, 2) + 1 for t in range(6)) * 9
+    assert mvpa.near_bytes(x) == 4 * len(x.q_BHTCE) * h * pairs
 
 
 def test_weights_are_a_formula_by_hand_for_one_pair():

@@ -5,7 +5,7 @@ from signals_helpers import eeg
 
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
-from brainfm.signals.recording import recording_from_raw
+from brainfm.signals.recording import pick_channels, recording_from_raw
 from brainfm.types import Kind
 
 NAMES = ["EEG Fp1-Ref", "EEG F3-Ref", "EEG T3-Ref", "EEG CZ-Ref", "EEG O1-Ref"]
@@ -138,3 +138,16 @@ def test_unusual_rates_and_line_frequencies_are_noted():
     assert "unusual sampling rate of 250.05 Hz" in notes
     assert "unusual line frequency of 50.03 Hz" in notes
     assert not [n for n in convert(raw_of()).notes if "unusual" in n]
+
+
+def test_picking_channels_is_what_a_recording_has_before_its_samples_are_judged(tmp_path):
+    raw = raw_of(["EEG Fp1-Ref", "EEG F3-Ref", "EOG left", "EEG EKG1-REF"])
+    raw.info["bads"] = ["EEG F3-Ref"]
+    raw.save(tmp_path / "a_raw.fif", verbose="ERROR")
+    on_disk = mne.io.read_raw_fif(tmp_path / "a_raw.fif", verbose="ERROR")
+    picked, channels, notes = pick_channels(on_disk, "f.edf")
+    made = convert(on_disk)
+    assert channels.name == made.channels.name == ("Fp1", "EEG EKG1-REF")
+    np.testing.assert_array_equal(channels.pos_m, made.channels.pos_m)
+    assert not picked.preload and picked.get_channel_types() == ["eeg", "ecg"]
+    assert set(notes) <= set(made.notes) and any("left out: EOG left" in n for n in notes)

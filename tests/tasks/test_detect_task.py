@@ -14,7 +14,7 @@ from brainfm.hub import load_model
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
 from brainfm.nn.lora import LoraSettings
 from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
-from brainfm.tasks.detect import DetectSeizures
+from brainfm.tasks.detect import DetectSeizures, some_channels
 from brainfm.training.export import plain
 
 SIZES = MVPFormerConfig(preset="test", band=4)
@@ -137,3 +137,42 @@ def test_published_reading_trains_on_the_last_step(batch):
 def _labelled(batch, value):
     label = None if value is None else torch.full_like(batch.label_BW, value)
     return replace(batch, label_BW=label)
+
+
+def test_a_training_batch_keeps_a_share_of_its_channels_whole(batch):
+    torch.manual_seed(0)
+    sizes = set()
+    for _ in range(40):
+        part = some_channels(batch, 0.4)
+        sizes.add(part.x_BCWP.shape[1])
+        kept = [(batch.x_BCWP[0, :, 0, 0] == v).nonzero().item() for v in part.x_BCWP[0, :, 0, 0]]
+        assert kept == sorted(kept)
+        assert torch.equal(part.pos_BC3, batch.pos_BC3[:, kept])
+        assert torch.equal(part.scale_BC, batch.scale_BC[:, kept])
+        assert part.label_BW is batch.label_BW and part.time_BW is batch.time_BW
+    assert sizes == {2, 3, 4, 5}
+    assert some_channels(batch, 1.0) is batch
+
+
+def test_training_drops_channels_and_validation_does_not(batch, monkeypatch):
+    t = task(keep_channels=0.2)
+    seen = []
+
+    def losses(given):
+        seen.append(given.x_BCWP.shape[1])
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(t, "losses", losses)
+    monkeypatch.setattr(t, "log", lambda *args, **kwargs: None)
+    for _ in range(20):
+        t.training_step(batch, 0)
+    assert min(seen) < 5
+    seen.clear()
+    t.validation_step(batch, 0)
+    assert seen == [5]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_of_channels_that_cannot_be_kept_is_refused(share):
+    with pytest.raises(ContractError, match="keep_channels is"):
+        task(keep_channels=share)

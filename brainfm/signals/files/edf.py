@@ -38,6 +38,8 @@ class EdfHeader:
     label, unit : of the signals in file order, annotations included
     sfreq : Hz of each signal
     n_records, record_s : data records and their length in seconds
+    counted : the header leaves the number of records open (-1), as it does while a file is being
+        written or where writing was broken off: whole records of the file were counted
     notes : oddities worth keeping
     """
 
@@ -47,6 +49,7 @@ class EdfHeader:
     n_records: int
     record_s: float
     notes: tuple[str, ...]
+    counted: bool = False
 
     @property
     def signals(self) -> list[int]:
@@ -100,9 +103,14 @@ def check_edf(path: Path) -> EdfHeader:
         )
     record_bytes = width * sum(samples)
     data = size - header_bytes
-    if n_records == -1 and data >= record_bytes and data % record_bytes == 0:
-        n_records = data // record_bytes
-        notes.append(f"the recorder did not write the number of records; {n_records} fit the file")
+    counted = n_records == -1 and data >= record_bytes
+    if counted:
+        n_records, rest = divmod(data, record_bytes)
+        data -= rest
+        notes.append(
+            f"the header leaves the number of records open: {n_records} are in the file"
+            + (f", and a part of another ({rest} bytes) that is not read" if rest else "")
+        )
     if n_records < 1 or n_records * record_bytes != data:
         raise DataError(
             f"{path}: the header announces {n_records} records of {record_bytes} bytes, the file "
@@ -119,7 +127,7 @@ def check_edf(path: Path) -> EdfHeader:
             f"signals have different rates ({', '.join(f'{r:g}' for r in sorted(main)[:4])} Hz); "
             "MNE brings the slower ones to the highest"
         )
-    return EdfHeader(tuple(label), tuple(unit), rates, n_records, record_s, tuple(notes))
+    return EdfHeader(tuple(label), tuple(unit), rates, n_records, record_s, tuple(notes), counted)
 
 
 def _columns(table: bytes, n: int) -> dict[str, list[bytes]]:
