@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--threshold", type=float, help="instead of the checkpoint's own")
     detect.add_argument("--causal", action="store_true", help="refuse filters that look ahead")
     detect.add_argument("--line-freq", type=float, help="Hz, where the recording does not say")
+    detect.add_argument(
+        "--duplicates",
+        choices=("raise", "first"),
+        default="raise",
+        help="of a file: where two columns share a name, refuse (default) or read the first",
+    )
     detect.add_argument("--live", metavar="lsl:NAME", help="a Lab Streaming Layer stream")
     detect.add_argument(
         "--follow", action="store_true", help="the file (EDF, BDF or .f32) is still being written"

@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -40,29 +41,34 @@ def test_info_answers_without_loading_torch():
     )
 
 
-def test_presets_that_info_lists_weigh_what_it_says():
-    from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
-    from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
-    from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
+MODELS = {
+    "BrainTokenizer": ("brainfm.codecs.braintokenizer", "brainfm.codecs.presets:BRAINTOKENIZER"),
+    "BioCodec": ("brainfm.codecs.biocodec", "brainfm.codecs.presets:BIOCODEC"),
+    "ScalarCodec": ("brainfm.codecs.scalar", "brainfm.codecs.presets:SCALAR"),
+    "DuIN": ("brainfm.codecs.duin", "brainfm.codecs.duin:DUIN"),
+    "EphysTokenizer": ("brainfm.codecs.meggpt", "brainfm.codecs.meggpt:EPHYS"),
+    "BrainOmni": ("brainfm.models.brainomni", "brainfm.models.presets:BRAINOMNI"),
+    "DuINEncoder": ("brainfm.models.duin", "brainfm.codecs.duin:DUIN"),
+    "MEGGPT": ("brainfm.models.meggpt", "brainfm.models.meggpt:SIZES"),
+    "MVPFormer": ("brainfm.models.mvpformer", "brainfm.models.presets:MVPFORMER"),
+}
+"""Model -> where it is, and where its presets are."""
 
-    makers = {
-        "BrainTokenizer": lambda p: BrainTokenizer(BrainTokenizerConfig(preset=p)),
-        "BrainOmni": lambda p: BrainOmni(BrainOmniConfig(preset=p)),
-        "MVPFormer": lambda p: MVPFormer(MVPFormerConfig(preset=p)),
-    }
-    for (model, preset), n in PARAMETERS.items():
-        # Only the codec's library needs real weights; MVPFormer M would take 5 GB.
-        with torch.device("meta" if model == "MVPFormer" else "cpu"):
-            built = makers[model](preset)
-        assert built.n_parameters == n, (model, preset)
+
+@pytest.mark.parametrize(("model", "preset"), PARAMETERS)
+def test_presets_that_info_lists_weigh_what_it_says(model, preset):
+    module = importlib.import_module(MODELS[model][0])
+    # Only the codec's library needs real weights; MVPFormer M would take 5 GB.
+    with torch.device("meta" if model == "MVPFormer" else "cpu"):
+        built = getattr(module, model)(getattr(module, f"{model}Config")(preset=preset))
+    assert built.n_parameters == PARAMETERS[model, preset]
 
 
 def test_info_lists_every_preset_but_those_of_tests():
-    from brainfm.codecs.presets import BRAINTOKENIZER
-    from brainfm.models.presets import BRAINOMNI, MVPFORMER
-
-    presets = {"BrainTokenizer": BRAINTOKENIZER, "BrainOmni": BRAINOMNI, "MVPFormer": MVPFORMER}
-    wanted = {(model, p) for model, known in presets.items() for p in known}
+    wanted = set()
+    for model, (_, place) in MODELS.items():
+        module, name = place.split(":")
+        wanted |= {(model, p) for p in getattr(importlib.import_module(module), name)}
     assert {k for k in wanted if k[1] != "test"} == set(PARAMETERS)
     assert len(collect_info()["presets"]) == len(PARAMETERS)
 

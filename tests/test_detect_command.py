@@ -87,6 +87,16 @@ def test_a_seizure_comes_out_as_a_table_probabilities_and_a_picture(
     )
 
 
+def test_a_channel_that_is_there_twice_is_refused_or_read_once(line_length, tmp_path, capsys):
+    twice = ["Fp1", "C3", "Pz", "C3."]
+    made = mne.io.RawArray(patient().T, mne.create_info(twice, 256.0, "eeg"), verbose="ERROR")
+    path = tmp_path / "twice.edf"
+    mne.export.export_raw(path, made, physical_range=(-800, 800), verbose="ERROR")
+    argv = ["detect", str(path), "--checkpoint", "x", "--out", str(tmp_path / "out")]
+    assert "pass --duplicates first" in refused(argv, capsys)
+    assert main([*argv, "--duplicates", "first"]) == 0
+
+
 def test_a_trained_detector_and_its_operating_point_are_read_from_the_folder(
     edf, checkpoint, tmp_path, capsys
 ):

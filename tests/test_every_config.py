@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from brainfm.cli import main
+from brainfm.models.presets import MVPFORMER
 
 ROOT = Path(__file__).parents[1]
 CONTENT = {p: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "configs").rglob("*.yaml"))}
@@ -16,7 +17,15 @@ OVERLAYS = [p for p, c in CONTENT.items() if "trainer" in c and "model" not in c
 SMALL = {
     "CodecTask": ["--model.init_args.codec.init_args.config.preset=test"],
     "MaskedCodes": ["--model.init_args.encoder.preset=test", "--model.init_args.tokenizer=random"],
-    "NextSegment": ["--model.init_args.encoder.preset=test"],
+    "NextSegment": [
+        "--model.init_args.encoder.preset=test",
+        "--model.init_args.encoder.window=32",
+    ],
+    "NextToken": ["--model.init_args.encoder.preset=test", "--model.init_args.tokenizer=random"],
+    "MaskedRegions": [
+        "--model.init_args.encoder.preset=test",
+        "--model.init_args.tokenizer=random",
+    ],
     "DetectSeizures": [
         "--model.init_args.pretrained=null",
         "--model.init_args.encoder.preset=test",
@@ -47,6 +56,30 @@ def fit(tmp_path: Path, *configs: Path, extra: list[str] | None = None) -> int:
 @pytest.mark.parametrize("config", RUNS, ids=relative)
 def test_a_run_trains_and_validates(config, tmp_path):
     assert fit(tmp_path, config) == 0
+
+
+STARTS = {
+    p: CONTENT[p]["model"]["init_args"]["pretrained"]
+    for p in RUNS
+    if "pretrained" in CONTENT[p]["model"]["init_args"]
+}
+
+
+@pytest.mark.parametrize("config", STARTS, ids=relative)
+def test_a_fine_tuning_starts_from_a_run_that_a_config_makes(config):
+    name = STARTS[config].split("/")[1]
+    (start,) = [
+        c for p, c in CONTENT.items() if c.get("name") == name and p.parent.name != "finetune"
+    ]
+    mine = CONTENT[config]["data"]
+    assert {k: start["data"][k] for k in ("window_s", "patch_s")} == {
+        k: mine[k] for k in ("window_s", "patch_s")
+    }
+    encoder = start["model"]["init_args"]["encoder"]
+    window = encoder.get("window") or MVPFORMER[encoder["preset"]]["window"]
+    assert window / mine["patch_s"] in (256, 512), "the rate its first line says"
+    band = encoder.get("band") or mine["window_s"] / mine["patch_s"]
+    assert CONTENT[config]["model"]["init_args"]["context"] == band
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=relative)

@@ -10,13 +10,12 @@ S latent sources, W = N F steps, D width, Q levels.
 
 from dataclasses import dataclass
 from math import log2, prod
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from brainfm.codecs.base import Codec
+from brainfm.codecs.base import Codec, CodecForward
 from brainfm.codecs.losses import normalise_target
 from brainfm.codecs.presets import BRAINTOKENIZER, fill_from_preset
 from brainfm.codecs.quantize import Quantized, QuantizerConfig, ResidualQuantizer
@@ -99,20 +98,6 @@ class BrainTokenizerConfig:
             dead_count=self.dead_count,
             init_at_eval=self.init_at_eval,
         )
-
-
-class CodecForward(NamedTuple):
-    """One training pass: what `codecs.losses.codec_losses` and pictures need.
-
-    rec_BCNP and target_BCNP (z-scored), commit (scalar), ids_BSWQ, valid_BC, in the (permuted)
-    channel order of the pass.
-    """
-
-    rec_BCNP: Tensor
-    target_BCNP: Tensor
-    commit: Tensor
-    ids_BSWQ: Tensor
-    valid_BC: Tensor
 
 
 def unfold_windows(x_BCT: Tensor, window: int, overlap: float = 0.0) -> Tensor:

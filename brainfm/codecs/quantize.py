@@ -1,8 +1,10 @@
 """Residual vector quantisation: learned codebooks that follow the data by moving averages.
 
-Update rules: BrainTokenizer (arXiv 2505.18185), after EnCodec; gradient through the
-quantiser by the rotation trick (Fifty et al., arXiv 2410.06424). All statistics are summed
-over processes, so codebooks stay identical under data parallelism.
+Update rules: BrainTokenizer (arXiv 2505.18185) and BioCodec (arXiv 2510.09095), after EnCodec;
+gradient through the quantiser by the rotation trick (Fifty et al., arXiv 2410.06424). All
+statistics are summed over processes, so codebooks stay identical under data parallelism.
+Own code, because `vector-quantize-pytorch` also shortens to length 1 what it looks up by angle,
+which BioCodec does not, and replaces codes by their count alone.
 
 Shapes: N vectors, D width, K codes, E codebook width, Q levels.
 """
@@ -31,6 +33,9 @@ class QuantizerConfig:
     epsilon: float = 1e-6
     """Laplace smoothing of the counts."""
     commitment: float = 0.25
+    unit_codes: bool = False
+    """True as in BioCodec: the nearest code by angle, and codes of length 1. Neither code nor
+    index then says how large a residual is, so that later levels refine less."""
     rotation_trick: bool = True
     """False: straight-through."""
     dead_count: float | None = None
@@ -73,6 +78,11 @@ def nearest(x_NE: Tensor, codes_KE: Tensor) -> Tensor:
     # |x - e|^2 without |x|^2, which is the same for all codes.
     score_NK = torch.addmm(-0.5 * codes_KE.square().sum(-1), x_NE, codes_KE.T)
     return score_NK.argmax(-1)
+
+
+def nearest_angle(x_NE: Tensor, codes_KE: Tensor) -> Tensor:
+    """Index of the code with the largest cosine to each row. (N,)."""
+    return (F.normalize(x_NE, dim=-1) @ F.normalize(codes_KE, dim=-1).T).argmax(-1)
 
 
 def _sample_rows(x_NE: Tensor, n: int) -> Tensor:
@@ -137,6 +147,14 @@ class Codebook(nn.Module):
         self._known_ready = False
         super()._load_from_state_dict(*args, **kwargs)
 
+    def nearest(self, x_NE: Tensor) -> Tensor:
+        """Index of the nearest code of each row, by distance or by angle. (N,)."""
+        return (nearest_angle if self.config.unit_codes else nearest)(x_NE, self.codes_KE)
+
+    def _fit(self, codes_KE: Tensor) -> Tensor:
+        """Codes as the configuration wants them: of length 1, or as they are."""
+        return F.normalize(codes_KE, dim=-1) if self.config.unit_codes else codes_KE
+
     @torch.no_grad()
     def initialise(self, x_NE: Tensor) -> None:
         """Place the codes by k-means on a sample of `x_NE` (of all processes' rows)."""
@@ -145,12 +163,12 @@ class Codebook(nn.Module):
         pick = torch.randperm(have)[:share]
         if world_size() > 1 and have < share:  # ranks may hold batches of different sizes
             pick = torch.randint(have, (share,))
-        sample_NE = gather_rows(x_NE[pick.to(x_NE.device)])
+        sample_NE = self._fit(gather_rows(x_NE[pick.to(x_NE.device)]))
         centre_KE, count_K = kmeans(
             sample_NE, self.config.codebook_size, self.config.kmeans_iterations
         )
         # EnCodec leaves the sums unweighted, which shrinks every code at the first update.
-        count_K = count_K.clamp_min(1.0)
+        count_K, centre_KE = count_K.clamp_min(1.0), self._fit(centre_KE)
         for mine, value in (
             (self.codes_KE, centre_KE),
             (self.count_K, count_K),
@@ -171,7 +189,7 @@ class Codebook(nn.Module):
         self.sum_KE.lerp_(both[:, 1:], 1 - c.decay)
         total = self.count_K.sum()
         smooth_K = (self.count_K + c.epsilon) / (total + c.epsilon * c.codebook_size) * total
-        self.codes_KE.copy_(self.sum_KE / smooth_K[:, None])
+        self.codes_KE.copy_(self._fit(self.sum_KE / smooth_K[:, None]))
         if dead_K is not None and bool(dead_K.any()):
             self._revive(dead_K, x_NE)
 
@@ -186,7 +204,7 @@ class Codebook(nn.Module):
     def _revive(self, dead_K: Tensor, x_NE: Tensor) -> None:
         """Put dead codes on vectors of the batch, with the mean weight, so they can live."""
         n = dead_K.shape[0]
-        fresh_KE = _sample_rows(x_NE, n)
+        fresh_KE = self._fit(_sample_rows(x_NE, n))
         weight = self.count_K.mean().clamp_min(self.config.dead_count or 0.0)
         self.codes_KE.copy_(torch.where(dead_K[:, None], fresh_KE, self.codes_KE))
         self.sum_KE.copy_(torch.where(dead_K[:, None], fresh_KE * weight, self.sum_KE))
@@ -216,7 +234,7 @@ class QuantizerLevel(nn.Module):
                     "call initialise_codebooks(batch), or load a trained codec"
                 )
             self.codebook.initialise(flat_NE)
-        ids_N = nearest(flat_NE, self.codebook.codes_KE)
+        ids_N = self.codebook.nearest(flat_NE)
         q = F.embedding(ids_N, self.codebook.codes_KE).view(e.shape)
         commit = c.commitment * F.mse_loss(e, q)
         if update:
@@ -234,8 +252,8 @@ class QuantizerLevel(nn.Module):
 class ResidualQuantizer(nn.Module):
     """Quantise what the previous levels left over.
 
-    The input should be L2-normalised once; levels see the plain residual. Computed in
-    float32 also under autocast: a code index must not depend on the precision.
+    Levels see the plain residual. Computed in float32 also under autocast: a code index must
+    not depend on the precision.
     """
 
     def __init__(self, config: QuantizerConfig) -> None:
@@ -243,13 +261,16 @@ class ResidualQuantizer(nn.Module):
         self.config = config
         self.levels = nn.ModuleList(QuantizerLevel(config) for _ in range(config.n_levels))
 
-    def forward(self, x: Tensor, update: bool | None = None) -> Quantized:
+    def forward(
+        self, x: Tensor, update: bool | None = None, n_levels: int | None = None
+    ) -> Quantized:
         """Quantise vectors.
 
         Parameters
         ----------
         x : Tensor (..., D)
         update : train the codebooks (and pass gradients); default: `self.training`
+        n_levels : use the first so many; default: all
 
         Raises
         ------
@@ -261,7 +282,7 @@ class ResidualQuantizer(nn.Module):
             left = x.float()
             total = torch.zeros_like(left)
             ids, commits = [], []
-            for level in self.levels:
+            for level in self.levels[:n_levels]:
                 out = level(left, update)
                 left = left - out.latent.detach()
                 total = total + out.latent

@@ -12,13 +12,13 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
+from brainfm.compat.state import read_state
 from brainfm.errors import ContractError
 from brainfm.hub import require_same_keys
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
@@ -288,17 +288,7 @@ def load_released(
     path = Path(path)
     if not isinstance(model_cfg, dict):
         model_cfg = _read_json(Path(model_cfg or path.parent / "model_cfg.json"))
-    if not path.is_file():
-        raise ContractError(f"{path}: missing; give the path of BrainOmni.pt or BrainTokenizer.pt")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise ContractError(
-            f"{path}: not a checkpoint of plain tensors ({reason}); fetch it again"
-        ) from e
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ContractError(f"{path}: holds no table of tensors; a released state dict is needed")
+    state = read_state(path)
     return from_released(state, model_cfg, str(path))
 
 

@@ -302,4 +302,4 @@ def _source(args: Any) -> tuple[Source, bool]:
         from brainfm.detect.follow import follow_file
 
         return follow_file(args.recording, args.patience), True
-    return open_file(args.recording), False
+    return open_file(args.recording, args.duplicates), False

@@ -60,8 +60,13 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def open_file(path: str | Path) -> Source:
+def open_file(path: str | Path, duplicates: str = "raise") -> Source:
     """A finished file of any format that MNE reads; samples stay on disk until their turn.
+
+    Parameters
+    ----------
+    path : of the file
+    duplicates : "raise" or "first", what to do with names that two columns share
 
     Raises
     ------
@@ -70,7 +75,7 @@ def open_file(path: str | Path) -> Source:
         among the samples is found when they are read.
     """
     raw, notes = read_raw(path, load=False)
-    picked, channels, more = pick_channels(raw, str(path))
+    picked, channels, more = pick_channels(raw, str(path), duplicates=duplicates)
     sfreq, n = float(raw.info["sfreq"]), int(raw.n_times)
     length = max(1, round(BLOCK_S * sfreq))
 

@@ -1,4 +1,4 @@
-"""Train a neural codec: hide channels, add noise, reconstruct all, and keep the codebooks alive.
+"""Train a neural codec: reconstruct the signal, and keep the codebooks alive.
 
 Shapes: B batch, C channels, N windows, P samples in a window, T = N P, Q quantiser levels,
 K codes.
@@ -7,8 +7,9 @@ K codes.
 import torch
 from torch import Tensor
 
+from brainfm.codecs.base import Codec
 from brainfm.codecs.braintokenizer import BrainTokenizer
-from brainfm.codecs.losses import codec_losses, normalise_target
+from brainfm.codecs.losses import BrainTokenizerLoss, CodecLoss, normalise_target
 from brainfm.codecs.quantize import codebook_stats
 from brainfm.tasks.base import BrainTask, Preview
 from brainfm.training.optim import AdamWSettings
@@ -16,15 +17,15 @@ from brainfm.types import SignalBatch
 
 
 class CodecTask(BrainTask):
-    """Reconstruction loss of BrainTokenizer (arXiv 2505.18185) on any codec of its interface.
+    """Reconstruction loss of a codec; the defaults are those of BrainTokenizer (arXiv 2505.18185).
 
-    loss = time + exp(-pcc) + commit + amp + 0.5 phase (`codecs.losses`). Channel drop (.25) and
-    noise (.1) are fields of the codec's configuration. The codebooks are placed by k-means in
-    the first training step.
+    What a codec does to its input while training (hidden channels, noise, dropped levels) is a
+    field of its configuration. The codebooks are placed by k-means in the first training step.
 
     Parameters
     ----------
     codec : with `training_forward(batch)`
+    loss : one of `codecs.losses`; default: `BrainTokenizerLoss`
     lr, codebook_lr : rates; the second is for parameters of the quantiser (projections, where
         the codebook is narrower than the codec; the codes themselves follow moving averages)
     warmup_steps, decay_steps, lr_floor : see `training.schedule`; published: 10 % of all steps,
@@ -35,7 +36,8 @@ class CodecTask(BrainTask):
 
     def __init__(
         self,
-        codec: BrainTokenizer,
+        codec: Codec,
+        loss: CodecLoss | None = None,
         lr: float = 2e-4,
         codebook_lr: float = 3e-4,
         warmup_steps: int = 1000,
@@ -57,15 +59,18 @@ class CodecTask(BrainTask):
         )
         super().__init__(codec, settings, seed)
         self.codebook_lr = codebook_lr
+        self.loss = loss or BrainTokenizerLoss()
 
     def lr_of(self) -> dict[str, float]:
         return {"quantizer.": self.codebook_lr}
 
     def losses(self, batch: SignalBatch) -> dict[str, Tensor]:
         out = self.model.training_forward(batch)
-        parts = codec_losses(out.rec_BCNP, out.target_BCNP, out.commit, out.valid_BC)
+        parts = self.loss(out.rec_BCNP, out.target_BCNP, out.commit, out.valid_BC)
         with torch.no_grad():
-            stats = codebook_stats(out.ids_BSWQ, self.model.config.codebook_size)
+            # Where a source is a channel, bad channels have no codes to count.
+            ids = out.ids_BSWQ[out.valid_BC] if self.model.per_channel else out.ids_BSWQ
+            stats = codebook_stats(ids, self.model.config.codebook_size)
         for q, (perplexity, used) in enumerate(zip(stats.perplexity_Q, stats.used_Q, strict=True)):
             parts[f"perplexity_{q + 1}"] = perplexity.float()
             parts[f"used_{q + 1}"] = used.float()
@@ -74,12 +79,14 @@ class CodecTask(BrainTask):
     def preview(self, batch: SignalBatch) -> Preview:
         codes = self.model.encode(batch)
         rec_BCT = self.model.decode(codes, batch)
-        size, window = self.model.config.codebook_size, self.model.config.window
-        whole = rec_BCT.shape[-1] - rec_BCT.shape[-1] % window or rec_BCT.shape[-1]
-        target_BCT = normalise_target(
-            batch.signal_BCT[..., :whole].unflatten(-1, (-1, min(window, whole)))
-        ).flatten(2)
+        size, target_BCT = self.model.config.codebook_size, batch.signal_BCT
+        if isinstance(self.model, BrainTokenizer):  # it gives z-scores, window by window
+            window = self.model.config.window
+            whole = rec_BCT.shape[-1] - rec_BCT.shape[-1] % window or rec_BCT.shape[-1]
+            windows = target_BCT[..., :whole].unflatten(-1, (-1, min(window, whole)))
+            target_BCT = normalise_target(windows).flatten(2)
         counts_QK = torch.stack(
             [ids.flatten().bincount(minlength=size) for ids in codes.ids_BSWQ.unbind(-1)]
         )
-        return Preview(target_BCT, rec_BCT[..., :whole], batch.sfreq, counts_QK)
+        n = target_BCT.shape[-1]
+        return Preview(target_BCT, rec_BCT[..., :n], batch.sfreq, counts_QK)

@@ -21,7 +21,7 @@ from eval.report import write_atomic
 Part = tuple[dict[str, Any], list[Row]]
 """Summary and rows of one file."""
 
-SYSTEMS = ("brainomni", "mvpformer", "szcore")
+SYSTEMS = ("brainomni", "mvpformer", "biocodec", "duin", "meggpt", "szcore")
 """Modules of this package, asked in order whether a file is theirs."""
 
 

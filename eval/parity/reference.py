@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from brainfm.errors import DataError
 
-CHECKED = ("mid/", "out/", "cosonly/", "ema/", "prep/")
+CHECKED = ("mid/", "out/", "cosonly/", "ema/", "prep/", "train/", "grad/", "vocab/")
 """Prefixes of arrays that must be recomputed. Others are inputs, weights, random numbers."""
 
 

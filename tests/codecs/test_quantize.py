@@ -11,6 +11,7 @@ from brainfm.codecs.quantize import (
     codebook_stats,
     kmeans,
     nearest,
+    nearest_angle,
     rotate_to,
 )
 from brainfm.errors import ContractError
@@ -158,3 +159,44 @@ def test_loaded_codebooks_are_ready():
         fresh(x)
     fresh.load_state_dict(quantizer.state_dict())
     assert torch.equal(fresh(x).ids, quantizer(x).ids)
+
+
+def test_unit_codes_are_found_by_angle_whatever_the_length():
+    codes = F.normalize(torch.randn(7, 4), dim=-1)
+    x = torch.randn(50, 4)
+    wanted = F.cosine_similarity(x[:, None], codes[None], dim=-1).argmax(-1)
+    assert torch.equal(nearest_angle(x, codes), wanted)
+    assert torch.equal(nearest_angle(x * torch.rand(50, 1), 3 * codes), wanted)
+
+
+def test_unit_codes_keep_length_one_through_start_updates_and_revival():
+    config = QuantizerConfig(dim=4, codebook_dim=4, codebook_size=16, n_levels=2, unit_codes=True)
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(config)
+    for step in range(5):
+        quantizer(5 * torch.randn(200, 4), update=True)
+        if step == 2:
+            quantizer.levels[0].codebook.count_K[:5] = 0.0
+        for level in quantizer.levels:
+            lengths = level.codebook.codes_KE.norm(dim=-1)
+            torch.testing.assert_close(lengths, torch.ones(16))
+
+
+def test_unit_codes_follow_the_sum_of_vectors_as_they_are():
+    config = QuantizerConfig(
+        dim=2, codebook_dim=2, codebook_size=2, n_levels=1, unit_codes=True, dead_share=None
+    )
+    book = Codebook(config)
+    book.codes_KE.copy_(torch.tensor([[1.0, 0], [0, 1]]))
+    book.sum_KE.copy_(torch.tensor([[10.0, 0], [0, 20]]))
+    book.count_K.copy_(torch.tensor([10.0, 20.0]))
+    book.update(torch.tensor([[10.0, 10.0], [0, 2]]), torch.tensor([0, 1]))
+    torch.testing.assert_close(book.sum_KE[0], torch.tensor([10.0, 0.1]))
+    torch.testing.assert_close(book.codes_KE[0], F.normalize(torch.tensor([10.0, 0.1]), dim=0))
+
+
+def test_fewer_levels_are_the_first_ones():
+    quantizer, x = _ready()
+    two = quantizer(x, n_levels=2)
+    assert torch.equal(two.ids, quantizer(x).ids[..., :2])
+    torch.testing.assert_close(two.latent, quantizer.lookup(two.ids))

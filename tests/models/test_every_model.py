@@ -12,10 +12,16 @@ from model_batches import channels, make_batch, with_bad_channels
 import brainfm.codecs
 import brainfm.models
 from brainfm.codecs.base import Codec
+from brainfm.codecs.biocodec import BioCodec, BioCodecConfig
 from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
+from brainfm.codecs.duin import DuIN, DuINConfig
+from brainfm.codecs.meggpt import EphysTokenizer, EphysTokenizerConfig
+from brainfm.codecs.scalar import ScalarCodec, ScalarCodecConfig
 from brainfm.hub import load_model
 from brainfm.models.base import Encoder
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
+from brainfm.models.duin import DuINEncoder, DuINEncoderConfig
+from brainfm.models.meggpt import MEGGPT, MEGGPTConfig
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
 from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
 from brainfm.tasks.contrastive import contrastive_losses, next_logits
@@ -27,8 +33,27 @@ def tokenizer(**settings):
     return codec
 
 
+def biocodec(**settings):
+    codec = BioCodec(BioCodecConfig(preset="test", **settings))
+    codec.initialise_codebooks(make_batch(b=8, c=6, t=128, seed=5))
+    return codec
+
+
 def omni(**settings):
     model = BrainOmni(BrainOmniConfig(preset="test", **settings))
+    model.tokenizer.initialise_codebooks(make_batch(b=8, c=6, t=128, seed=5))
+    return model
+
+
+def duin():
+    codec = DuIN(DuINConfig(preset="test", dropout=0.0))
+    codec.initialise_codebooks(make_batch(b=8, c=6, t=128, seed=5))
+    return codec
+
+
+def duin_encoder():
+    sizes = DuINConfig(preset="test", dropout=0.0)
+    model = DuINEncoder(DuINEncoderConfig(preset="test", tokenizer=sizes))
     model.tokenizer.initialise_codebooks(make_batch(b=8, c=6, t=128, seed=5))
     return model
 
@@ -37,17 +62,25 @@ MAKERS = {
     "BrainTokenizer": tokenizer,
     "BrainTokenizer, metric positions": lambda: tokenizer(position="metric"),
     "BrainTokenizer, linear path": lambda: tokenizer(linear_path=True),
+    "BioCodec": biocodec,
+    "BioCodec, codes by angle": lambda: biocodec(unit_codes=True),
+    "ScalarCodec": lambda: ScalarCodec(ScalarCodecConfig(preset="test")),
     "BrainOmni": omni,
     "BrainOmni, cosine table": lambda: omni(rope="cosine"),
     "MVPFormer": lambda: MVPFormer(MVPFormerConfig(preset="test")),
     "MVPFormer, all logits held": lambda: MVPFormer(MVPFormerConfig(preset="test", path="dense")),
+    "DuIN": duin,
+    "DuINEncoder": duin_encoder,
+    "EphysTokenizer": lambda: EphysTokenizer(EphysTokenizerConfig(preset="test")),
+    "MEGGPT": lambda: MEGGPT(MEGGPTConfig(preset="test")),
 }
 """A new model or codec needs a line here."""
 
 
 def features(model, batch):
     if isinstance(model, Codec):
-        return model.encode(batch).latent_BSWD
+        latent_BSWD = model.encode(batch).latent_BSWD
+        return latent_BSWD[:, batch.valid_BC[0]] if model.per_channel else latent_BSWD
     found = model(batch)
     if model.n_sources is None:  # a channel is its own source: the features of valid ones count
         return found.h_BSWD[:, batch.valid_BC[0]]
@@ -66,7 +99,13 @@ def loss(model, batch):
             torch.manual_seed(0)
             logits = next_logits(token, guess, ok, 5, temperature=0.1)
         return contrastive_losses(logits)["loss"]
+    if isinstance(model, MEGGPT):
+        label = model.tokenize(batch)
+        return model.losses(model.next_logits(batch, label), label[:, 1:])["loss"]
     codes = model.tokenize(batch)
+    if isinstance(model, DuINEncoder):
+        g = torch.Generator().manual_seed(0)
+        return model.masked_losses(batch, codes, generator=g)["loss"]
     return model.masked_forward(codes, generator=torch.Generator().manual_seed(0))["loss"]
 
 
@@ -149,7 +188,8 @@ def test_the_order_of_channels_changes_nothing(model):
     with torch.no_grad():
         order = torch.tensor([3, 0, 5, 1, 4, 2])
         shuffled, plain = features(model, channels(batch, order)), features(model, batch)
-        if isinstance(model, Encoder) and model.n_sources is None:
+        own = model.per_channel if isinstance(model, Codec) else model.n_sources is None
+        if own:
             plain = plain[:, order]  # features go where their channel goes
         torch.testing.assert_close(shuffled, plain, atol=1e-5, rtol=1e-4)
 
@@ -169,8 +209,12 @@ def test_windows_do_not_see_each_other(model):
     torch.testing.assert_close(a[0], b[0], atol=1e-5, rtol=1e-4)
 
 
+SHARED = ("__init__", "base", "channelwise", "losses", "masking", "quantize")
+"""Files of no single publication."""
+
+
 def test_every_model_file_names_its_source():
     for folder in ("codecs", "models"):
         for path in (Path(brainfm.codecs.__file__).parents[1] / folder).glob("*.py"):
-            if path.stem not in ("__init__", "base", "losses", "masking", "quantize"):
+            if path.stem not in SHARED:
                 assert "arXiv" in path.read_text(), path
