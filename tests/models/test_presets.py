@@ -37,7 +37,8 @@ def test_every_preset_fills_every_size(cls, presets):
     for name in presets:
         config = cls(preset=name)
         assert all(
-            getattr(config, f.name) is not None or f.name in ("dead_count", "band", "amplitude_past")
+            getattr(config, f.name) is not None
+            or f.name in ("dead_count", "band", "amplitude_past")
             for f in fields(cls)
         )
 
