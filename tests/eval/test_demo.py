@@ -136,7 +136,24 @@ def test_the_real_recording_is_never_trained_on():
     for name in ("pretrain", "finetune", "random"):
         words = shlex.split(filled(seizure_config()["stages"][name], Path("r")))
         run = yaml.safe_load((ROOT / words[words.index("--config") + 1]).read_text())
-        assert run["data"]["recordings"] == "dataset == 'simulated_seizures'"
+        table = pd.DataFrame(
+            {
+                "dataset": ["simulated_seizures", "umich_seizure"],
+                "split": ["train", "train"],
+                "subject": ["sim001", "01"],
+            }
+        )
+        found = table.query(run["data"]["recordings"])
+        assert list(found["dataset"]) == ["simulated_seizures"]
+
+
+def test_baselines_of_the_seizure_demonstration_learn_from_whom_the_detectors_do():
+    stages = {n: shlex.split(filled(c, Path("r"))) for n, c in seizure_config()["stages"].items()}
+    taught = yaml.safe_load((ROOT / "configs/finetune/seizure_simulated.yaml").read_text())
+    taught = taught["data"]["recordings"]
+    score, real = stages["score"], stages["real"]
+    assert score[score.index("--recordings") + 1] == taught
+    assert real[real.index("--train") + 1] == taught
 
 
 def test_a_stage_without_its_data_is_left_out_and_said(tmp_path, monkeypatch, capsys):
