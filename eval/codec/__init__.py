@@ -1,0 +1,1 @@
+"""Rate against distortion: what codecs cost and what they keep, beside classical coders."""
