@@ -1,8 +1,8 @@
 """The nouns of brainfm: what flows between its rooms.
 
 Shapes: B batch, C channels, T samples, W window steps, P samples in a step, S latent
-sources, Q quantiser levels, D width, E events. SI units (V, T, T/m, metres, seconds).
-Nothing here imports torch at run time, so that `import brainfm` stays light.
+sources, Q quantiser levels, D width, E events, L symbols, N frames, F features. SI units
+(V, T, T/m, metres, seconds). Nothing here imports torch at run time, so that `import brainfm` stays light.
 """
 
 from __future__ import annotations
@@ -173,6 +173,27 @@ class Event(NamedTuple):
     label: str
 
 
+@dataclass(frozen=True, eq=False)
+class Stimulus:
+    """Features of what was heard during a recording, from its first sample on.
+
+    Attributes
+    ----------
+    values_NF : float32, one row a frame
+    rate_hz : frames a second
+    """
+
+    values_NF: NDArray[np.float32]
+    rate_hz: float
+
+    def __post_init__(self) -> None:
+        if self.values_NF.ndim != 2 or not self.rate_hz > 0:
+            raise ValueError(
+                f"stimulus features have shape {self.values_NF.shape} at {self.rate_hz} Hz; they "
+                "must be (frames, features) at a positive rate"
+            )
+
+
 @dataclass
 class Recording:
     """One continuous recording, or trials laid end to end, as a reader hands it over.
@@ -191,6 +212,7 @@ class Recording:
     line_freq : Hz, None if unknown
     source : path of the file it came from, for error messages
     notes : what the reader corrected or dropped, one sentence each
+    stimulus : name of a feature to its `Stimulus`; kept beside the signal in the store
     """
 
     signal: NDArray[np.floating]
@@ -207,6 +229,7 @@ class Recording:
     line_freq: float | None = None
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    stimulus: dict[str, Stimulus] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.signal.ndim != 2 or self.signal.shape[1] != len(self.channels):
@@ -254,6 +277,9 @@ class SignalBatch:
     sfreq : Hz
     target_B : int64 class of each window, or None
     label_BW : int64 label of each step (1 seizure, 0 not, -1 not judged), or None
+    sequence_BL : int64 what was said in each window, as ids in order; -1 after the end, or None
+    stimulus_BNF : float32 features of what was heard, N frames spread evenly over each window,
+        or None
     refs : list of WindowRef, provenance of each row
     """
 
@@ -268,6 +294,8 @@ class SignalBatch:
     sfreq: float
     target_B: Tensor | None = None
     label_BW: Tensor | None = None
+    sequence_BL: Tensor | None = None
+    stimulus_BNF: Tensor | None = None
     refs: list[WindowRef] = field(default_factory=list)
 
     @property

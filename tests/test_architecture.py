@@ -26,15 +26,29 @@ MAY = {
     "compat": BASE | {"nn", "hub", "codecs", "models"},
     "heads": BASE | {"nn", "hub"},
     "detect": BASE | {"signals", "data", "nn", "hub", "codecs", "models", "heads"},
+    "speech": BASE | {"signals", "data", "nn", "hub", "codecs", "models", "heads"},
     "tasks": BASE
-    | {"nn", "hub", "codecs", "models", "heads", "detect", "training.optim"}
+    | {"nn", "hub", "codecs", "models", "heads", "detect", "speech", "training.optim"}
     | {"training.schedule", "data"},
-    "training": BASE | {"nn", "hub", "codecs", "models", "heads", "detect", "tasks", "data"},
+    "training": BASE
+    | {"nn", "hub", "codecs", "models", "heads", "detect", "speech", "tasks"}
+    | {"data"},
     "api": BASE | {"signals", "data", "hub", "codecs", "models"},
     "cli": BASE
-    | {"signals", "data", "hub", "codecs", "models", "heads", "detect", "tasks", "training"},
+    | {"signals", "data", "hub", "codecs", "models", "heads", "detect", "speech", "tasks"}
+    | {"training"},
 }
-HEAVY = {"lightning", "mne", "transformers", "diffusers", "deepspeed", "mne_bids", "sklearn"}
+HEAVY = {
+    "lightning",
+    "mne",
+    "transformers",
+    "diffusers",
+    "deepspeed",
+    "mne_bids",
+    "sklearn",
+    "jiwer",
+    "pnpl",
+}
 HEAVY_ALLOWED = {
     "lightning": {"tasks", "training", "cli", "data"},
 }

@@ -1,0 +1,1 @@
+"""What was said: phonemes, text, search over probabilities, and decoders of speech."""
