@@ -2,7 +2,8 @@
 
 Shapes: B batch, C channels, T samples, W window steps, P samples in a step, S latent
 sources, Q quantiser levels, D width, E events, L symbols, N frames, F features. SI units
-(V, T, T/m, metres, seconds). Nothing here imports torch at run time, so that `import brainfm` stays light.
+(V, T, T/m, metres, seconds). Nothing here imports torch at run time, so that `import brainfm`
+stays light.
 """
 
 from __future__ import annotations
