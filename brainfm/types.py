@@ -349,12 +349,16 @@ class Codes:
     latent_BSWD : dequantised features
     time_W : seconds from the window's first sample, start of each code
     duration_s : seconds of signal one code covers
+    step : width of a quantiser's cell where it was chosen when encoding, else None
+    size_BS : int64 size of each source, in half octaves, where it is sent along, else None
     """
 
     ids_BSWQ: Tensor
     latent_BSWD: Tensor
     time_W: Tensor
     duration_s: float
+    step: float | None = None
+    size_BS: Tensor | None = None
 
 
 @dataclass

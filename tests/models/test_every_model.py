@@ -17,6 +17,7 @@ from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
 from brainfm.codecs.duin import DuIN, DuINConfig
 from brainfm.codecs.meggpt import EphysTokenizer, EphysTokenizerConfig
 from brainfm.codecs.scalar import ScalarCodec, ScalarCodecConfig
+from brainfm.codecs.spectral import SpectralCodec, SpectralCodecConfig
 from brainfm.hub import load_model
 from brainfm.models.base import Encoder
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
@@ -65,6 +66,7 @@ MAKERS = {
     "BioCodec": biocodec,
     "BioCodec, codes by angle": lambda: biocodec(unit_codes=True),
     "ScalarCodec": lambda: ScalarCodec(ScalarCodecConfig(preset="test")),
+    "SpectralCodec": lambda: SpectralCodec(SpectralCodecConfig(block=64)),
     "BrainOmni": omni,
     "BrainOmni, cosine table": lambda: omni(rope="cosine"),
     "MVPFormer": lambda: MVPFormer(MVPFormerConfig(preset="test")),
@@ -91,6 +93,8 @@ def loss(model, batch):
     """A toy objective that every kind of model can lower."""
     if isinstance(model, Codec):
         out = model.training_forward(batch, generator=torch.Generator().manual_seed(0))
+        if isinstance(model, SpectralCodec):  # it is trained to need few bits
+            return out.loss
         return (out.rec_BCNP - out.target_BCNP).abs().mean() + out.commit
     if isinstance(model, MVPFormer):
         token, guess = model.predict_next(batch)
