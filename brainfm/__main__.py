@@ -1,4 +1,4 @@
-"""`python -m brainfm`: info, encode, detect. A light parser; it answers before torch is loaded."""
+"""`python -m brainfm`: info, encode, codes, detect. It answers before torch is loaded."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--line-freq", type=float, help="Hz, where the file does not say")
     encode.add_argument("--json", action="store_true", help="one JSON line last")
     encode.set_defaults(run=_encode)
+
+    codes = commands.add_parser(
+        "codes",
+        help="a recording to a code file, and back",
+        epilog="example: python -m brainfm codes sub-01_eeg.edf --codec runs/demo/codec/export",
+    )
+    codes.add_argument("file", help="anything MNE reads; with --decode: a code file")
+    codes.add_argument("--codec", required=True, help="folder of save_pretrained")
+    codes.add_argument("--out", help="code file to write; default: FILE name + .codes")
+    codes.add_argument("--window", type=float, default=10.0, help="seconds coded alone (10)")
+    codes.add_argument(
+        "--half", action="store_true", help="networks in bfloat16: faster, some codes differ"
+    )
+    codes.add_argument("--decode", metavar="OUT", help="write the signal: .npy or _raw.fif")
+    codes.add_argument("--original", help="with --decode: the recording, to compare with")
+    codes.add_argument("--line-freq", type=float, help="Hz, where the recording does not say")
+    codes.add_argument("--json", action="store_true", help="one JSON line last")
+    codes.set_defaults(run=_codes)
 
     detect = commands.add_parser(
         "detect",
@@ -133,6 +151,12 @@ def _encode(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(json.dumps({"out": str(out), **encoded.summary()}) + "\n")
     return 0
+
+
+def _codes(args: argparse.Namespace) -> int:
+    from brainfm.codes import run
+
+    return run(args, lambda line: sys.stdout.write(line + "\n"))
 
 
 def _detect(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from brainfm.data.stimulus import is_stimulus
 from brainfm.data.store import build_tables
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
@@ -119,7 +120,7 @@ def status_command(args: Namespace) -> Result:
     console = _console()
     result: dict[str, Any] = {"store": str(args.store), "failures": failures}
     if table is None:
-        files = len([*args.store.glob("*/*.safetensors")])
+        files = sum(not is_stimulus(p) for p in args.store.glob("*/*.safetensors"))
         console.print(f"{args.store}: {files} recordings, no tables yet (finalize writes them)")
         result["recordings"] = files
     else:

@@ -20,3 +20,23 @@ BIOSIGNALSNOTEBOOKS = Package(
     mb=39,
 )
 BSNB_FOLDER = "biosignalsnotebooks/notebook_files/osf_files/signal_samples"
+
+NAPLIB = Package(
+    "naplib",
+    "2.6.0",
+    "c61deebe618e94052714352786fd5bbc58d13becbfcc7a19eb40aaf00c7a308b",
+    mb=83,
+)
+NAPLIB_DEMO, NAPLIB_DICTIONARY = "demo_data.mat", "eng.dict"
+NAPLIB_MEMBERS = {
+    "naplib/io/sample_data/demo_data.mat": NAPLIB_DEMO,
+    "naplib/features/prosodylab_aligner/eng.dict": NAPLIB_DICTIONARY,
+}
+
+OPENWAKEWORD = Package(
+    "openwakeword",
+    "0.4.0",
+    "2c353f49a35d384507403efde3db439353d8281a52d08a0e42a5b493e5145075",
+    mb=9,
+)
+OPENWAKEWORD_FOLDER = "openwakeword/resources/models"

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from brainfm.data.stimulus import is_stimulus
 from brainfm.data.store import split_into_parts, write_recording
 from brainfm.errors import ContractError, DataError
 from brainfm.signals.choice import best_contacts
@@ -140,7 +141,8 @@ def _published(folder: Path, stem: str) -> list[Path]:
     whole = folder / f"{stem}.safetensors"
     if whole.is_file():
         return [whole]
-    parts = sorted(folder.glob(f"{stem}.part*of*.safetensors"))
+    found = folder.glob(f"{stem}.part*of*.safetensors")
+    parts = sorted(p for p in found if not is_stimulus(p))
     if not parts:
         return []
     expected = int(parts[0].name.rsplit("of", 1)[1].split(".")[0])
@@ -150,7 +152,7 @@ def _published(folder: Path, stem: str) -> list[Path]:
 def _remove_older(folder: Path, name: str, key: str) -> None:
     """Files of the same recording under another key: its source or recipe has changed."""
     pattern = re.compile(
-        re.escape(safe_name(name)) + r"-([0-9a-f]{12})(\.part\d+of\d+)?\.safetensors"
+        re.escape(safe_name(name)) + r"-([0-9a-f]{12})(\.part\d+of\d+)?(\.stimulus)?\.safetensors"
     )
     for path in folder.iterdir():
         m = pattern.fullmatch(path.name)

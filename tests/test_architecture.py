@@ -33,6 +33,7 @@ MAY = {
     "training": BASE
     | {"nn", "hub", "codecs", "models", "heads", "detect", "speech", "tasks"}
     | {"data"},
+    "codes": BASE | {"signals", "data", "hub", "codecs", "training.memory"},
     "api": BASE | {"signals", "data", "hub", "codecs", "models"},
     "cli": BASE
     | {"signals", "data", "hub", "codecs", "models", "heads", "detect", "speech", "tasks"}

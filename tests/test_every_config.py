@@ -16,6 +16,7 @@ OVERLAYS = [p for p, c in CONTENT.items() if "trainer" in c and "model" not in c
 
 SMALL = {
     "CodecTask": ["--model.init_args.codec.init_args.config.preset=test"],
+    "RateTask": ["--model.init_args.codec.init_args.config.block=64"],
     "MaskedCodes": ["--model.init_args.encoder.preset=test", "--model.init_args.tokenizer=random"],
     "NextSegment": [
         "--model.init_args.encoder.preset=test",

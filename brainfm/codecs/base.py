@@ -3,15 +3,30 @@
 Shapes: B batch, C channels, T samples, S latent sources, W steps, Q levels, D width.
 """
 
-from abc import abstractmethod
-from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from __future__ import annotations
 
+import copy
+import hashlib
+import json
+import struct
+from abc import abstractmethod
+from dataclasses import asdict, replace
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+
+import torch
 from torch import Tensor
 
+from brainfm.codecs.bits import pack_ids, unpack_ids
 from brainfm.errors import ContractError
 from brainfm.hub import BrainModel
 from brainfm.types import Codes, SignalBatch
+
+if TYPE_CHECKING:
+    from brainfm.codecs.stream import CodeStream
+
+_HEAD = struct.Struct("<4Id")
+"""Shape (B, S, W, Q) and seconds a code, before packed ids."""
 
 
 class CodecForward(NamedTuple):
@@ -76,3 +91,79 @@ class Codec(BrainModel):
             raise ContractError(f"{n} levels were asked for; these codes hold 1 to {have}")
         ids = codes.ids_BSWQ[..., :n]
         return replace(codes, ids_BSWQ=ids, latent_BSWD=self.lookup(ids))
+
+    # Codes that leave the process.
+
+    def fingerprint(self) -> str:
+        """Hash of everything that codes depend on: class, sizes, contract and weights."""
+        words = [type(self).__name__, asdict(self.config), self.preprocess.to_dict()]
+        h = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
+        for name, value in sorted(self.state_dict().items()):
+            h.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            h.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return h.hexdigest()
+
+    def pack(self, codes: Codes, batch: SignalBatch) -> bytes:
+        """Codes as bytes: log2 of the codebook's size, rounded up, for each id.
+
+        Parameters
+        ----------
+        codes : of `encode`, whose codes follow each other without overlap
+        batch : that they are of, for codecs that need its sensors; its samples are not looked at
+        """
+        ids = codes.ids_BSWQ.cpu().numpy()
+        head = _HEAD.pack(*ids.shape, codes.duration_s)
+        return head + pack_ids(ids, self.config.codebook_size)
+
+    def unpack(self, content: bytes, batch: SignalBatch) -> Codes:
+        """Inverse of `pack`, on the device of the codec.
+
+        Raises
+        ------
+        ContractError
+            If the bytes are something else, damaged, or of another number of windows.
+        """
+        if len(content) < _HEAD.size:
+            raise ContractError("these codes were cut off; write them again")
+        *shape, duration_s = _HEAD.unpack_from(content)
+        if shape[0] != len(batch):
+            raise ContractError(f"these codes are of {shape[0]} windows, not of {len(batch)}")
+        try:
+            ids = unpack_ids(content[_HEAD.size :], prod(shape), self.config.codebook_size)
+        except ValueError as e:
+            raise ContractError(f"these codes are damaged ({e}); write them again") from e
+        ids_BSWQ = torch.from_numpy(ids).view(*shape).to(batch.x_BCWP.device)
+        time_W = torch.arange(shape[2], dtype=torch.float64, device=ids_BSWQ.device) * duration_s
+        return Codes(ids_BSWQ, self.lookup(ids_BSWQ), time_W, duration_s)
+
+    # Signals that do not end.
+
+    def stream(self, like: SignalBatch, window: int | None = None) -> CodeStream:
+        """Codes of a signal as it comes, in memory that does not grow.
+
+        Here: window by window, each coded as `encode` codes it alone.
+
+        Parameters
+        ----------
+        like : batch of one window, whose sensors, validity and rate those of the stream are; its
+            samples are not looked at
+        window : samples; default: the codec's own
+        """
+        from brainfm.codecs.stream import WindowStream
+
+        return WindowStream(self, like, window)
+
+    def constants(self, like: SignalBatch) -> dict[str, Tensor]:
+        """Arguments of `encode` that depend on the sensors of `like` alone; a stream keeps them."""
+        return {}
+
+    def frozen(self) -> Self:
+        """A copy for inference alone, its weights laid out once; they must not change.
+
+        Made under `torch.autocast`, it must also run there.
+        """
+        twin = copy.deepcopy(self).eval().requires_grad_(False)
+        for part in twin.modules():
+            if hasattr(part, "freeze"):
+                part.freeze()
+        return twin

@@ -130,7 +130,10 @@ class BioCodec(ChannelCodec):
         return self.encoder(x_MT[:, None]).transpose(1, 2)
 
     def code_channels(self, x_MT: Tensor, n_levels: int | None = None) -> Quantized:
-        return self.quantizer(self.encode_channels(x_MT), False, n_levels)
+        return self.quantise_steps(self.encode_channels(x_MT), x_MT, n_levels)
+
+    def quantise_steps(self, h_MFD: Tensor, x_MT: Tensor, n_levels: int | None = None) -> Quantized:
+        return self.quantizer(h_MFD, False, n_levels)
 
     def decode_channels(self, q_MFD: Tensor) -> Tensor:
         return self.decoder(q_MFD.transpose(1, 2))[:, 0]

@@ -230,8 +230,15 @@ class BrainTokenizer(Codec):
             )
         return self.sensors(batch.pos_BC3, batch.ori_BC3, batch.kind_BC, batch.valid_BC)
 
-    def encode(self, batch: SignalBatch, overlap: float = 0.0) -> Codes:
+    def constants(self, like: SignalBatch) -> dict[str, Tensor]:
+        return {"sensor_BCD": self.embed_sensors(like)}
+
+    def encode(
+        self, batch: SignalBatch, overlap: float = 0.0, sensor_BCD: Tensor | None = None
+    ) -> Codes:
         """Codes of a batch; never trains the codebooks, also not in training mode.
+
+        `sensor_BCD` is that of `embed_sensors`, where it is known.
 
         Raises
         ------
@@ -239,7 +246,8 @@ class BrainTokenizer(Codec):
             If the codebooks were never initialised.
         """
         x_BCNP = unfold_windows(batch.signal_BCT, self.config.window, overlap)
-        z = self.encode_windows(x_BCNP, self.embed_sensors(batch), batch.valid_BC)
+        sensor_BCD = self.embed_sensors(batch) if sensor_BCD is None else sensor_BCD
+        z = self.encode_windows(x_BCNP, sensor_BCD, batch.valid_BC)
         q = self.quantise(z, update=False)
         step = int(self.config.window * (1 - overlap))
         hop, (n, f) = self.config.hop, z.shape[2:4]

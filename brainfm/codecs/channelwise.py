@@ -7,9 +7,11 @@ Shapes: B batch, C channels, T samples, M single channels (B C of them, or the v
 D width, Q levels.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from math import log2
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ from torch import Tensor
 from brainfm.codecs.base import Codec, CodecForward
 from brainfm.codecs.quantize import Quantized
 from brainfm.types import Codes, SignalBatch
+
+if TYPE_CHECKING:
+    from brainfm.codecs.stream import CodeStream
 
 
 class ChannelCodec(Codec, ABC):
@@ -32,6 +37,10 @@ class ChannelCodec(Codec, ABC):
     @abstractmethod
     def code_channels(self, x_MT: Tensor, n_levels: int | None = None) -> Quantized:
         """Codes of single channels: latent (M, F, D), ids (M, F, Q); nothing is trained."""
+
+    @abstractmethod
+    def quantise_steps(self, h_MFD: Tensor, x_MT: Tensor, n_levels: int | None = None) -> Quantized:
+        """Codes of the encoder's features and the samples of the same steps; nothing is trained."""
 
     @abstractmethod
     def decode_channels(self, q_MFD: Tensor) -> Tensor:
@@ -76,6 +85,23 @@ class ChannelCodec(Codec, ABC):
         x_MT = self.decode_channels(codes.latent_BSWD.flatten(0, 1)) / self.gain
         x_BCT = x_MT.unflatten(0, codes.latent_BSWD.shape[:2])
         return x_BCT[..., : batch.signal_BCT.shape[-1]]
+
+    def stream(
+        self, like: SignalBatch, window: int | None = None, n_levels: int | None = None
+    ) -> CodeStream:
+        """Codes of a signal as it comes, step by step and equal to those of the whole signal.
+
+        Parameters
+        ----------
+        like : batch of one window with the sensors of the stream
+        window : samples, to begin anew with each window instead; default: go on
+        n_levels : stop after so many levels; default: all
+        """
+        from brainfm.codecs.stream import ChannelStream
+
+        if window is not None:
+            return super().stream(like, window)
+        return ChannelStream(self, like, n_levels)
 
     def bits_per_second(self, sfreq: float, n_levels: int | None = None) -> float:
         """Nominal rate of one channel, with all levels or the first `n_levels`."""

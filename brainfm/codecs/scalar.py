@@ -225,7 +225,10 @@ class ScalarCodec(ChannelCodec):
         self.patch_out.weight[:, :n] = waves_EP.T[:, : self.config.dim] / STRETCH
 
     def code_channels(self, x_MT: Tensor, n_levels: int | None = None) -> Quantized:
-        ids = self._code(x_MT).ids[..., :n_levels]
+        return self.quantise_steps(self.encode_channels(x_MT), x_MT, n_levels)
+
+    def quantise_steps(self, h_MFD: Tensor, x_MT: Tensor, n_levels: int | None = None) -> Quantized:
+        ids = self._quantise(h_MFD, x_MT).ids[..., :n_levels]
         return Quantized(self.lookup(ids), ids, x_MT.new_zeros(()))
 
     def decode_channels(self, q_MFD: Tensor) -> Tensor:
@@ -238,12 +241,15 @@ class ScalarCodec(ChannelCodec):
         self, x_MT: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Quantized]:
         """One training pass, each channel from a random number of levels; the ids are all."""
-        q = self._code(x_MT, self._stops(x_MT, generator))
+        q = self._quantise(self.encode_channels(x_MT), x_MT, self._stops(x_MT, generator))
         return self.decode_channels(q.latent)[:, : x_MT.shape[-1]], q
 
-    def _code(self, x_MT: Tensor, n: Tensor | None = None) -> Quantized:
+    def encode_channels(self, x_MT: Tensor) -> Tensor:
+        """Features (M, F, D) beside the linear path, before they are quantised."""
+        return self.encoder(x_MT[:, None]).transpose(1, 2)
+
+    def _quantise(self, h_MFD: Tensor, x_MT: Tensor, n: Tensor | None = None) -> Quantized:
         """Quantised features, of the first `n` levels of each channel."""
-        h_MFD = self.encoder(x_MT[:, None]).transpose(1, 2)
         plus = None
         if self.config.linear_path:
             hop = self.config.hop

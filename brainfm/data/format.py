@@ -8,30 +8,29 @@ metadata, under a checksum, so that a flipped byte cannot rename a channel.
 import hashlib
 import json
 import mmap
-import os
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from brainfm.data.parts import interval_samples
+from brainfm.data.publish import REDO, TEMPORARY, publish, table_of
 from brainfm.data.quantise import fingerprint, quantise
 from brainfm.data.splits import SPLITS, split_of
+from brainfm.data.stimulus import write_stimulus
+from brainfm.data.transcript import transcript_of
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Event, Recording
 
+__all__ = ["TEMPORARY", "map_samples", "publish", "read_header", "verify_samples"]
+__all__ += ["write_recording"]
+
 FORMAT = "brainfm.recording.1"
 DTYPES = {"int16": "I16", "float16": "F16", "float32": "F32"}
-REDO = "delete it and run `python -m data_prep run` again"
-TEMPORARY = ".tmp"
 
 
 def write_recording(
@@ -56,14 +55,17 @@ def write_recording(
     ------
     DataError
         For an empty recording, a rate that is not the recipe's, an unknown split or dtype,
-        events that are not numbers, or a disk that cannot take the file.
+        events that are not numbers, a transcript or stimulus that does not belong to it, or a
+        disk that cannot take the file.
     """
     path = Path(path)
     where = recording.source or str(path)
     _refuse_unusable(recording, recipe, dtype, where)
     stored, scale, notes = quantise(recording.signal, recording.channels, dtype)
+    transcript_of(recording.events, recording.duration_s, where)
     header = {
         **_identity(recording),
+        "stimulus": write_stimulus(recording, path),
         "dtype": stored.dtype.name,
         "n_samples": int(stored.shape[0]),
         "n_channels": int(stored.shape[1]),
@@ -88,36 +90,6 @@ def write_recording(
         save_file({"signal": stored, "scale": scale}, temporary, metadata=metadata)
 
 
-@contextmanager
-def publish(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; on leaving, the file is on disk under its own name.
-
-    Raises
-    ------
-    DataError
-        If the disk refuses; the temporary file is gone then.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb+") as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except (OSError, SafetensorError) as e:
-        raise DataError(
-            f"{path}: could not be written ({e}); free space on that disk, or check its "
-            "permissions, and run again: nothing was published"
-        ) from e
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def read_header(path: str | Path) -> dict[str, Any]:
     """Everything but the samples, checked against the file's size and its own checksum.
 
@@ -125,7 +97,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
     -------
     dict with dataset, subject, session, name, split, split_group, sfreq, n_samples,
     n_channels, dtype, channels (`Channels`), events (list of `Event`), intervals (K, 2) int
-    samples, line_freq, notes, recipe (`Recipe`), source*, signal_sha256, fingerprint
+    samples, line_freq, notes, recipe (`Recipe`), source*, signal_sha256, fingerprint, stimulus
+    (see `stimulus.write_stimulus`; empty where there is none)
 
     Raises
     ------
@@ -133,7 +106,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         If the file is truncated, damaged or not one of ours.
     """
     path = Path(path)
-    raw, start, size = _frame(path)
+    raw, start, size = table_of(path)
     try:
         metadata = raw.get("__metadata__", {})
         if metadata.get("format") != FORMAT:
@@ -156,6 +129,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         header["events"] = [Event(*e) for e in header["events"]]
         header["intervals"] = np.array(header["intervals"], np.int64).reshape(-1, 2)
         header["recipe"] = Recipe(**header["recipe"])
+        header.setdefault("stimulus", {})
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -174,7 +148,7 @@ def map_samples(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float32]]:
         If the file is missing, truncated or damaged.
     """
     path = Path(path)
-    raw, start, size = _frame(path)
+    raw, start, size = table_of(path)
     arrays = []
     try:
         with open(path, "rb") as f:
@@ -206,24 +180,6 @@ def verify_samples(path: str | Path, header: dict[str, Any]) -> None:
     for key, value in zip(("signal", "scale"), map_samples(path), strict=True):
         if hashlib.sha256(value.data).hexdigest() != header[f"{key}_sha256"]:
             raise DataError(f"{path}: the {key} does not match its checksum; {REDO}")
-
-
-def _frame(path: Path) -> tuple[dict[str, Any], int, int]:
-    """Table of a safetensors file, where its samples begin, and the size of the file."""
-    try:
-        with open(path, "rb") as f:
-            size = os.fstat(f.fileno()).st_size
-            length = struct.unpack("<Q", f.read(8))[0] if size >= 8 else 0
-            if not 2 <= length <= size - 8:
-                raise DataError(f"{path}: truncated or not a safetensors file; {REDO}")
-            table = json.loads(f.read(length))
-    except FileNotFoundError as e:
-        raise DataError(f"{path}: missing; run `python -m data_prep finalize`") from e
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
-        raise DataError(f"{path}: damaged header ({type(e).__name__}: {e}); {REDO}") from e
-    if not isinstance(table, dict):
-        raise DataError(f"{path}: damaged header (no table); {REDO}")
-    return table, 8 + length, size
 
 
 def _refuse_unusable(r: Recording, recipe: Recipe, dtype: str | None, where: str) -> None:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from brainfm.data.format import TEMPORARY, publish, read_header, verify_samples
 from brainfm.data.splits import assert_disjoint
+from brainfm.data.stimulus import is_stimulus, verify_stimulus
 from brainfm.errors import ContractError, DataError
 from brainfm.signals.filters import NO_HIGHPASS
 from brainfm.signals.preprocess import Recipe, require_same
@@ -68,13 +69,14 @@ def build_tables(root: str | Path, *, verify: str = "new") -> pd.DataFrame:
     layouts: dict[str, Channels] = {}
     rejected: list[str] = []
     recipe: tuple[Recipe, str] | None = None
-    for path in sorted(root.glob("*/*.safetensors")):
+    for path in sorted(p for p in root.glob("*/*.safetensors") if not is_stimulus(p)):
         relative, status = path.relative_to(root).as_posix(), path.stat()
         mark = (status.st_size, status.st_mtime_ns)
         try:
             header = read_header(path)
             if verify != "none" and known.get(relative) != (*mark, header["signal_sha256"]):
                 verify_samples(path, header)
+                verify_stimulus(path, header["stimulus"])
         except DataError as e:
             log.warning("%s", e)
             rejected.append(str(e))
@@ -151,6 +153,7 @@ def _row(header: dict[str, Any]) -> dict[str, Any]:
         else recipe.highpass_hz,
         "lowpass_hz": recipe.lowpass_hz,
         "n_events": len(header["events"]),
+        "stimulus": "+".join(sorted(header["stimulus"].get("rate_hz", {}))),
         "notes": " | ".join(header["notes"]),
         "sha256": header["signal_sha256"],
         "intervals": header["intervals"].ravel(),

@@ -18,6 +18,14 @@ from brainfm.data.index import select
 from brainfm.data.loader import FixedLoader, ResumableLoader
 from brainfm.data.sampler import PlanConfig, PlanSampler
 from brainfm.data.seizures import SeizureSampling, SeizureWindows, annotated, repeat_around_seizures
+from brainfm.data.speech import (
+    SpeechTargets,
+    SpeechWindows,
+    cut_speech,
+    frequent_words,
+    sentences_judged_on,
+    spoken,
+)
 from brainfm.data.store import Store
 from brainfm.data.synthetic import synthetic_store
 from brainfm.data.windows import WindowIndex, cut_windows
@@ -48,12 +56,20 @@ class BrainDataModule(LightningDataModule):
     mixture : data set to weight; 2.0 shows its windows twice an epoch
     seizures : label every step as seizure or not, use annotated recordings alone, and show
         seizures in training as often as it says; None: windows without labels
+    speech : cut windows around words, sentences or stretches of speech instead, use recordings
+        with a transcript alone, and give batches what was said; window_s, stride_s and min_s play
+        no part then. None: no speech
     jitter : move training windows by up to half a stride, anew each epoch
     seed : of the plan; torch's seed plays no part
     num_workers : reading processes; 0 reads in the training process
     val_batches : at most so many validation batches (a fixed fair sample); None: all
     pin_memory : for GPUs
     start_batch : first batch, when weights come from a run whose loader state does not fit
+
+    Attributes
+    ----------
+    vocabulary : classes of `target_B` in order, known after `setup`; None without `speech`, or
+        where it asks for none
 
     Raises
     ------
@@ -75,6 +91,7 @@ class BrainDataModule(LightningDataModule):
         preprocess: Preprocess | None = None,
         mixture: dict[str, float] | None = None,
         seizures: SeizureSampling | None = None,
+        speech: SpeechTargets | None = None,
         jitter: bool = True,
         seed: int = 0,
         num_workers: int = 0,
@@ -87,7 +104,12 @@ class BrainDataModule(LightningDataModule):
         self.window_s, self.stride_s, self.min_s, self.patch_s = window_s, stride_s, min_s, patch_s
         self.tokens_per_batch, self.seed = tokens_per_batch, seed
         self.mixture: Mapping[str, float] = mixture or {}
-        self.seizures = seizures
+        if seizures is not None and speech is not None:
+            raise DataError(
+                "data.seizures and data.speech are both set; a run learns one of them, drop one"
+            )
+        self.seizures, self.speech = seizures, speech
+        self.vocabulary: list[str] | None = None
         self.jitter, self.num_workers, self.pin_memory = jitter, num_workers, pin_memory
         self.val_batches, self.start_batch = val_batches, start_batch
         self._given = preprocess
@@ -110,8 +132,13 @@ class BrainDataModule(LightningDataModule):
         chosen = select(self.store, self.query)
         if self.seizures is not None:
             chosen = annotated(self.store, chosen)
+        if self.speech is not None:
+            chosen = spoken(self.store, chosen)
         rows = {split: chosen[chosen["split"] == split] for split in ("train", "val")}
-        index = {split: self._cut(part) for split, part in rows.items()}
+        if self.speech is None:
+            index = {split: self._cut(part) for split, part in rows.items()}
+        else:
+            index = self._cut_speech(self.speech, chosen, rows)
         if self.seizures is not None:
             index["train"] = repeat_around_seizures(
                 self.store, rows["train"], index["train"], self.seizures
@@ -182,15 +209,23 @@ class BrainDataModule(LightningDataModule):
         recipe = (self._given or Preprocess()).recipe
         self._temporary = tempfile.TemporaryDirectory(prefix="brainfm_simulated_")
         log.warning("SIMULATED recordings: nothing learned from them is about brains")
+        # Five minutes of speech hold every word of the vocabulary.
+        least = 20.0 if self.speech is None else 300.0
         return synthetic_store(
             Path(self._temporary.name),
             self.seed,
-            seconds=max(20.0, 3 * self.window_s),
+            seconds=max(least, 3 * self.window_s),
             recipe=recipe,
+            kinds=("EEG", "MEG") if self.speech is None else ("SEEG",),
             seizures=self.seizures is not None,
+            speech=self.speech is not None,
         )
 
     def _windows(self) -> WindowDataset:
+        if self.speech is not None:
+            return SpeechWindows(
+                self.store, self.preprocess, self.patch, self.speech, self.vocabulary
+            )
         kind = WindowDataset if self.seizures is None else SeizureWindows
         return kind(self.store, self.preprocess, self.patch)
 
@@ -204,11 +239,35 @@ class BrainDataModule(LightningDataModule):
             min_s=self.min_s if self.patch or self.min_s else self.window_s,
         )
 
+    def _cut_speech(
+        self, speech: SpeechTargets, chosen: pd.DataFrame, rows: Mapping[str, pd.DataFrame]
+    ) -> dict[str, WindowIndex]:
+        """Windows of both splits, without sentences that a later split is judged on."""
+        wanted = speech.vocabulary
+        if isinstance(wanted, int):
+            wanted = frequent_words(self.store, rows["train"], wanted)
+        self.vocabulary = wanted
+        found = {}
+        for split, part in rows.items():
+            elsewhere = sentences_judged_on(self.store, chosen, split)
+            found[split], dropped = cut_speech(
+                self.store, part, speech, wanted, patch=self.patch, elsewhere=elsewhere
+            )
+            for reason, count in dropped.items():
+                log.info("%s: %d %ss left out: %s", split, count, speech.unit, reason)
+        return found
+
     def _plan_config(self, **changes: object) -> PlanConfig:
         base: dict[str, object] = {"tokens_per_batch": self.tokens_per_batch, "seed": self.seed}
         # Without steps a window is one token per channel.
-        patch = self.patch or round(self.window_s * self.store.recipe.sfreq)
+        patch = self.patch or self._longest()
         return PlanConfig(**{**base, "patch": patch, **changes})  # type: ignore[arg-type]
+
+    def _longest(self) -> int:
+        """Samples in the longest window there can be."""
+        if self.speech is None:
+            return round(self.window_s * self.store.recipe.sfreq)
+        return max(b.n_samples for index in self._index.values() for b in index.buckets)
 
     def _rank_and_world(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -235,6 +294,11 @@ class BrainDataModule(LightningDataModule):
                 "or prepare more subjects"
             )
         if not len(train):
+            if self.speech is not None:
+                raise DataError(
+                    f"{query} leaves no {self.speech.unit} to train on: {train.skipped} are left "
+                    "out; look at the log for the reasons, and change data.speech"
+                )
             raise DataError(
                 f"{query} leaves no window: all {train.skipped} training intervals are shorter "
                 f"than {self.min_s or self.patch_s or self.window_s:g} s; lower window_s or patch_s"
@@ -248,11 +312,11 @@ class BrainDataModule(LightningDataModule):
                 continue
             log.info(
                 "%s%s: %d recordings, %d subjects, %.2f h, %d windows (%.2f h), %d layouts, "
-                "%d intervals too short",
+                "%d left out",
                 "SIMULATED " if self.store_path == SYNTHETIC else "",
                 split,
                 len(rows),
-                rows["split_group"].nunique(),
+                len(rows[["dataset", "subject"]].drop_duplicates()),
                 rows["hours"].sum(),
                 len(index),
                 index.n_samples / self.store.recipe.sfreq / 3600,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
-from brainfm.types import Event, Recording
+from brainfm.types import Event, Recording, Stimulus
 
 PART_HOURS = 4.0
 """Longest part of a recording: 64 channels at 256 Hz in 16 bits are then 0.5 GB."""
@@ -18,7 +18,7 @@ PART_HOURS = 4.0
 def split_into_parts(recording: Recording, hours: float = PART_HOURS) -> list[Recording]:
     """Cut a very long recording into parts of at most `hours`, between intervals if possible.
 
-    Events and intervals move with their samples; all parts keep one `split_group`.
+    Events, intervals and stimulus move with their samples; all parts keep one `split_group`.
     """
     n, most = len(recording.signal), int(hours * 3600 * recording.sfreq)
     if n <= most:
@@ -53,8 +53,14 @@ def _part(r: Recording, a: int, b: int, number: int, inside: NDArray[np.int64]) 
         name=f"{r.name}_part-{number:02d}" if r.name else f"part-{number:02d}",
         events=events,
         intervals_s=[((i - a) / r.sfreq, (j - a) / r.sfreq) for i, j in kept.tolist()],
+        stimulus={name: _frames(s, start, stop) for name, s in r.stimulus.items()},
         notes=[*r.notes, f"part {number}: seconds {start:g} to {stop:g} of the recording"],
     )
+
+
+def _frames(s: Stimulus, start: float, stop: float) -> Stimulus:
+    first, last = round(start * s.rate_hz), int(np.ceil(stop * s.rate_hz - 1e-6))
+    return Stimulus(s.values_NF[first:last], s.rate_hz)
 
 
 def _overlap(e: Event, start: float, stop: float) -> float:

@@ -1,7 +1,8 @@
 """Prepared recordings on disk, and windows cut from them when they are needed.
 
 Shapes: T samples, C channels, K intervals. A store is a folder: `<dataset>/<key>.safetensors`
-(one recording each, see `format.py`), `recordings.parquet`, `channels.parquet`, `store.json`.
+(one recording each, see `format.py`; what was heard lies beside it, see `stimulus.py`),
+`recordings.parquet`, `channels.parquet`, `store.json`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from brainfm.data.format import map_samples, read_header, write_recording
 from brainfm.data.index import build_tables, channels_of, read_tables
 from brainfm.data.parts import split_into_parts
 from brainfm.data.paths import store_root
+from brainfm.data.stimulus import map_stimulus
 from brainfm.errors import DataError
-from brainfm.types import Channels, Event, WindowRef
+from brainfm.types import Channels, Event, Stimulus, WindowRef
 
 __all__ = ["Store", "build_tables", "read_header", "split_into_parts", "write_recording"]
 
@@ -93,6 +95,17 @@ class Store:
         """Events of a recording, read from its header."""
         events: list[Event] = read_header(self.path(row))["events"]
         return events
+
+    def stimulus(self, row: int) -> dict[str, Stimulus]:
+        """Features of what was heard, by name, mapped and not read; empty where there are none.
+
+        Raises
+        ------
+        DataError
+            If the recording names features whose file is missing or damaged.
+        """
+        path = self.path(row)
+        return map_stimulus(path, read_header(path)["stimulus"])
 
     def intervals(self, row: int) -> NDArray[np.int64]:
         """(K, 2) first and one-past-last sample of the stretches that windows stay inside."""

@@ -21,6 +21,7 @@ from brainfm.data.format import write_recording
 from brainfm.data.index import build_tables
 from brainfm.data.sensors import synthetic_channels
 from brainfm.data.store import Store
+from brainfm.data.synthetic_speech import with_speech
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Event, Kind, Recording
@@ -173,6 +174,7 @@ def synthetic_store(
     kinds: Sequence[str] = ("EEG", "MEG"),
     classes: Sequence[str] | None = None,
     seizures: bool = False,
+    speech: bool = False,
 ) -> Store:
     """Write a small finished store and open it; well under a second at the default size.
 
@@ -188,6 +190,7 @@ def synthetic_store(
     kinds : one data set each, "simulated_eeg", "simulated_meg", ...
     classes : if given, recordings are trials with these labels
     seizures : every recording has one; see `synthetic_recording`
+    speech : every recording has a transcript; see `synthetic_speech`
     """
     if n_subjects < 3:
         raise DataError(f"{n_subjects} subjects cannot fill train, val and test; ask for 3 or more")
@@ -207,6 +210,8 @@ def synthetic_store(
                 split={n_subjects - 1: "test", n_subjects - 2: "val"}.get(i, "train"),
                 seizure=seizures,
             )
+            if speech:
+                recording = with_speech(recording, seed)
             path = Path(root, recording.dataset, f"sub-{subject}.safetensors")
             write_recording(recording, path, recipe=recipe)
     build_tables(root)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from brainfm.errors import ContractError
 from brainfm.types import Features, HeadOutput
 
 POOLINGS = ("flatten", "time_mean", "mean")
@@ -85,14 +86,15 @@ class Classify(nn.Module):
 
         Raises
         ------
-        ValueError
+        ContractError
             If the features have other sizes than the head was made for.
         """
         c = self.config
         if tuple(features.h_BSWD.shape[1:]) != (c.n_sources, c.n_steps, c.dim):
-            raise ValueError(
+            raise ContractError(
                 f"features are {tuple(features.h_BSWD.shape[1:])} (sources, steps, width), the "
-                f"head was made for {(c.n_sources, c.n_steps, c.dim)}"
+                f"head was made for {(c.n_sources, c.n_steps, c.dim)}; give windows of the length "
+                "it was made for, or set the head's n_sources and n_steps"
             )
         if c.pooling == "mean":
             pooled_BF = features.pooled()

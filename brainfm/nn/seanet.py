@@ -5,14 +5,15 @@ once keys are renamed. They own the parameters; the forward is ours and gives th
 to rounding in less time (docs/benchmarks.md): channels stay the fastest axis, so that
 convolutions need no reordering, ELU is exp(x) - 1 instead of expm1 and writes straight into
 the padded input of the next convolution, and padding is counted in Python instead of on the
-device.
+device. Without gradients, a few sequences at a time stay in the cache.
 
 Shapes: M single-channel sequences, T samples, F frames (T / hop), D width, H channels.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -162,7 +163,8 @@ def _reflect(x_MTH: Tensor, left: int, right: int) -> Tensor:
 
 def _elu_pad(x_MTH: Tensor, span: Span, ends: tuple[int, int], zeros: bool = False) -> Tensor:
     start, n = span
-    fast = x_MTH.dtype == torch.float32 and x_MTH.device.type == "cpu"
+    half = x_MTH.dtype == torch.bfloat16 and not torch.is_grad_enabled()
+    fast = (half or x_MTH.dtype == torch.float32) and x_MTH.device.type == "cpu"
     if fast and (zeros or n > max(ends)):
         return _EluPad.apply(x_MTH, span, ends, zeros)
     h = F.elu(x_MTH[:, start : start + n])
@@ -175,44 +177,102 @@ def _image(x_MTH: Tensor) -> Tensor:
 
 
 def _kernel(weight: Tensor) -> Tensor:
-    return weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    return _half(weight).unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
-def _conv(wrapped: nn.Module, x_MTH: Tensor, elu: bool, span: Span | None = None) -> Tensor:
-    """EncodecConv1d, after an ELU or not: (M, T, H) -> (M, ceil(T / stride), H')."""
-    conv = wrapped.conv
-    stride, dilation = conv.stride[0], conv.dilation[0]
-    span = span or (0, x_MTH.shape[1])
-    total = (conv.kernel_size[0] - 1) * dilation + 1 - stride
-    right = 0 if wrapped.causal else total // 2
-    fill_last_frame = -span[1] % stride
-    ends = (total - right, right + fill_last_frame)
-    x = _elu_pad(x_MTH, span, ends) if elu else _reflect(x_MTH, *ends)
-    if conv.in_channels == 1 and dilation == 1:
-        taps = x[..., 0].unfold(1, conv.kernel_size[0], stride)
-        return F.linear(taps, conv.weight[:, 0], conv.bias)
-    y = F.conv2d(
-        _image(x), _kernel(conv.weight), conv.bias, stride=(1, stride), dilation=(1, dilation)
-    )
-    return y.squeeze(2).transpose(1, 2)
+def _half(x: Tensor) -> Tensor:
+    """In the precision of an autocast on CPU, if it is on; there each convolution would cast."""
+    on = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled()
+    return x.to(torch.get_autocast_dtype("cpu")) if on else x
 
 
-def _conv_transposed(wrapped: nn.Module, x_MTH: Tensor, span: Span) -> tuple[Tensor, Span]:
+class _Conv(NamedTuple):
+    """A convolution of the library with its weight normalised and laid out."""
+
+    kernel: Tensor
+    bias: Tensor
+    stride: int
+    dilation: int
+    causal: bool
+
+    @classmethod
+    def of(cls, wrapped: nn.Module) -> Self:
+        conv = wrapped.conv
+        return cls(
+            _kernel(conv.weight), _half(conv.bias), conv.stride[0], conv.dilation[0], wrapped.causal
+        )
+
+    @classmethod
+    def of_transposed(cls, wrapped: nn.Module) -> Self:
+        """As a plain convolution of two taps with stride x H' outputs (see `_up`)."""
+        conv = wrapped.conv
+        stride = conv.stride[0]
+        # (H, H', 2 stride) -> (stride x H', H, 2): tap 0 meets the earlier frame.
+        taps = conv.weight.unflatten(2, (2, stride)).flip(2)
+        taps = taps.permute(3, 1, 0, 2).reshape(stride * conv.out_channels, conv.in_channels, 2)
+        return cls(_kernel(taps), _half(conv.bias).repeat(stride), stride, 1, wrapped.causal)
+
+    def __call__(self, x_MTH: Tensor, elu: bool, span: Span | None = None) -> Tensor:
+        """EncodecConv1d, after an ELU or not: (M, T, H) -> (M, ceil(T / stride), H')."""
+        stride, dilation = self.stride, self.dilation
+        span = span or (0, x_MTH.shape[1])
+        width = self.kernel.shape[-1]
+        total = (width - 1) * dilation + 1 - stride
+        right = 0 if self.causal else total // 2
+        fill_last_frame = -span[1] % stride
+        ends = (total - right, right + fill_last_frame)
+        x = _elu_pad(x_MTH, span, ends) if elu else _reflect(x_MTH, *ends)
+        if self.kernel.shape[1] == 1 and dilation == 1:
+            # A copy of the taps makes it one matrix product; a convolution of one channel would
+            # give results whose channels are not the fastest axis.
+            taps_NK = x[..., 0].unfold(1, width, stride).reshape(-1, width)
+            y = F.linear(taps_NK, self.kernel[:, 0, 0], self.bias)
+            return y.view(x.shape[0], -1, y.shape[-1])
+        return self.plain(x)
+
+    def plain(self, x_MTH: Tensor) -> Tensor:
+        """The convolution alone, of samples that are padded."""
+        stride, dilation = (1, self.stride), (1, self.dilation)
+        y = F.conv2d(_image(x_MTH), self.kernel, self.bias, stride=stride, dilation=dilation)
+        return y.squeeze(2).transpose(1, 2)
+
+
+class _Block(NamedTuple):
+    """A residual block; each ELU in it stands before a convolution. No shortcut: a true skip."""
+
+    inner: tuple[_Conv, ...]
+    shortcut: _Conv | None
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> Self:
+        plain = isinstance(layer.shortcut, nn.Identity)
+        inner = tuple(_Conv.of(part) for part in layer.block[1::2])
+        return cls(inner, None if plain else _Conv.of(layer.shortcut))
+
+    def __call__(self, h_MTH: Tensor, span: Span) -> Tensor:
+        inner = self.inner[0](h_MTH, True, span)
+        for conv in self.inner[1:]:
+            inner = conv(inner, True)
+        # The skip path covers the whole buffer: cutting it first would copy it.
+        skip = h_MTH if self.shortcut is None else self.shortcut(h_MTH, False)
+        if torch.is_grad_enabled():
+            return _AddSpan.apply(inner, skip, span)
+        return inner.add_(skip[:, span[0] : sum(span)])
+
+
+def _up(conv: _Conv, x_MTH: Tensor, span: Span) -> tuple[Tensor, Span]:
     """EncodecConvTranspose1d after an ELU: (M, T, H) -> (M, (T + 1) stride, H') and its span.
 
     The kernel is two strides long, so a block of `stride` results sees two frames: a plain
     convolution of two taps with stride x H' outputs, in half the time of the transposed one.
     What the published module cuts at the ends stays, outside the span that counts.
     """
-    conv = wrapped.conv
-    stride, wide = conv.stride[0], conv.out_channels
+    stride = conv.stride
     h = _elu_pad(x_MTH, span, (1, 1), zeros=True)
-    # (H, H', 2 stride) -> (stride x H', H, 2): tap 0 meets the earlier frame.
-    taps = conv.weight.unflatten(2, (2, stride)).flip(2)
-    taps = taps.permute(3, 1, 0, 2).reshape(stride * wide, conv.in_channels, 2)
-    y = F.conv2d(_image(h), _kernel(taps), conv.bias.repeat(stride))
+    y = F.conv2d(_image(h), conv.kernel, conv.bias)
+    wide = conv.bias.shape[0] // stride
     y = y.squeeze(2).transpose(1, 2).reshape(x_MTH.shape[0], -1, wide)
-    right = stride if wrapped.causal else stride // 2
+    right = stride if conv.causal else stride // 2
     return y, (stride - right, span[1] * stride)
 
 
@@ -223,62 +283,120 @@ def run_library(layers: nn.ModuleList, x_MHT: Tensor) -> Tensor:
     return x_MHT
 
 
-def run_fast(layers: nn.ModuleList, x_MHT: Tensor) -> Tensor:
-    """The same function of the same parameters, channels fastest."""
-    h, elu = x_MHT.transpose(1, 2), False
-    span: Span = (0, h.shape[1])
+class _Step(NamedTuple):
+    """A layer that is ready to run: what it is, and its `_Conv`, `_Block` or recurrent network."""
+
+    kind: str
+    run: Any
+    elu: bool
+    """An ELU stands before it."""
+
+
+def prepare(layers: nn.ModuleList) -> list[_Step]:
+    """The layers with weights normalised and laid out; good for as long as weights do not move."""
+    makers = {
+        "EncodecConv1d": ("conv", _Conv.of),
+        "EncodecConvTranspose1d": ("up", _Conv.of_transposed),
+        "EncodecResnetBlock": ("block", _Block.of),
+        "EncodecLSTM": ("lstm", lambda layer: layer.lstm),
+    }
+    steps, elu = [], False
     for layer in layers:
-        kind = type(layer).__name__
-        if kind == "ELU":
-            elu = True
-            continue
-        if kind == "EncodecConvTranspose1d":
-            h, span = _conv_transposed(layer, h, span)
-            elu = False
-            continue
-        if kind == "EncodecConv1d":
-            h = _conv(layer, h, elu, span)
-        elif kind == "EncodecResnetBlock":
-            # Each ELU of the block stands before a convolution.
-            inner = _conv(layer.block[1], h, True, span)
-            for part in layer.block[3::2]:
-                inner = _conv(part, inner, True)
-            plain = isinstance(layer.shortcut, nn.Identity)
-            # The skip path covers the whole buffer: cutting it first would copy it.
-            skip = h if plain else _conv(layer.shortcut, h, False)
-            h = _AddSpan.apply(inner, skip, span)
+        name = type(layer).__name__
+        if name != "ELU":
+            kind, make = makers[name]
+            steps.append(_Step(kind, make(layer), elu))
+        elu = name == "ELU"
+    return steps
+
+
+def run_fast(steps: list[_Step], x_MHT: Tensor) -> Tensor:
+    """The same function of the same parameters, channels fastest.
+
+    Without gradients, convolutions take a few sequences at a time, which stay in the cache; the
+    recurrent network takes all.
+    """
+    h = _half(x_MHT).transpose(1, 2)
+    if torch.is_grad_enabled() or h.device.type != "cpu":
+        return _run(steps, h).transpose(1, 2)
+    for recurrent, part in groupby(steps, lambda step: step.kind == "lstm"):
+        part = list(part)
+        if recurrent:
+            h = _run(part, h)
         else:
-            x_TMH = h.transpose(0, 1)
-            h = (layer.lstm(x_TMH)[0] + x_TMH).transpose(0, 1)
-        span, elu = (0, h.shape[1]), False
+            h = torch.cat([_run(part, piece) for piece in h.split(_few(part, h))])
     return h.transpose(1, 2)
 
 
-class SEANetEncoder(nn.Module):
+CACHED = 2**20
+"""Numbers in the widest result of a few sequences (4 MB)."""
+
+
+def _few(steps: list[_Step], h_MTH: Tensor) -> int:
+    """How many sequences at a time."""
+    samples, widest = h_MTH.shape[1], 1
+    for step in steps:
+        conv = step.run.inner[-1] if step.kind == "block" else step.run
+        samples = samples * conv.stride if step.kind == "up" else -(-samples // conv.stride)
+        wide = conv.bias.shape[0] // (conv.stride if step.kind == "up" else 1)
+        widest = max(widest, samples * wide)
+    return max(1, CACHED // widest)
+
+
+def _run(steps: list[_Step], h_MTH: Tensor) -> Tensor:
+    h, span = h_MTH, (0, h_MTH.shape[1])
+    for kind, run, elu in steps:
+        if kind == "up":
+            h, span = _up(run, h, span)
+            continue
+        if kind == "conv":
+            h = run(h, elu, span)
+        elif kind == "block":
+            h = run(h, span)
+        else:
+            x_TMH = h.transpose(0, 1)
+            h = (run(x_TMH)[0] + x_TMH).transpose(0, 1)
+        span = (0, h.shape[1])
+    return h
+
+
+class _SEANet(nn.Module):
+    """One side of a SEANet: parameters of the library's layers, and our way to run them."""
+
+    def __init__(self, config: SEANetConfig, layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = layers
+        self._frozen: list[_Step] | None = None
+
+    def freeze(self) -> None:
+        """Lay out the weights once, for inference alone: from here on they must not change."""
+        with torch.no_grad():
+            self._frozen = None if self.config.exact else prepare(self.layers)
+
+    def steps(self) -> list[_Step]:
+        """The layers ready to run: as they were frozen, or as they are now."""
+        return self._frozen or prepare(self.layers)
+
+    def forward(self, x_MHT: Tensor) -> Tensor:
+        if self.config.exact:
+            return run_library(self.layers, x_MHT)
+        return run_fast(self.steps(), x_MHT)
+
+
+class SEANetEncoder(_SEANet):
     """Waveforms to frames: (M, 1, T) -> (M, D, F), F = ceil(T / hop)."""
 
     def __init__(self, config: SEANetConfig) -> None:
-        super().__init__()
         from transformers.models.encodec.modeling_encodec import EncodecEncoder
 
-        self.config = config
-        self.layers = EncodecEncoder(_library_config(config)).layers
-
-    def forward(self, x_M1T: Tensor) -> Tensor:
-        run = run_library if self.config.exact else run_fast
-        return run(self.layers, x_M1T)
+        super().__init__(config, EncodecEncoder(_library_config(config)).layers)
 
 
-class SEANetDecoder(nn.Module):
+class SEANetDecoder(_SEANet):
     """Frames to waveforms: (M, D, F) -> (M, 1, F * hop)."""
 
     def __init__(self, config: SEANetConfig) -> None:
-        super().__init__()
         from transformers.models.encodec.modeling_encodec import EncodecDecoder
 
-        self.config = config
-        self.layers = EncodecDecoder(_library_config(config)).layers
-
-    def forward(self, h_MDF: Tensor) -> Tensor:
-        run = run_library if self.config.exact else run_fast
-        return run(self.layers, h_MDF)
+        super().__init__(config, EncodecDecoder(_library_config(config)).layers)

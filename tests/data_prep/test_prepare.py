@@ -86,7 +86,7 @@ def test_a_full_disk_stops_with_one_sentence_and_leaves_nothing(job, tmp_path, m
     def full(*args, **more):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    target = store_format if where == "save_file" else store_format.os
+    target = store_format if where == "save_file" else os
     monkeypatch.setattr(target, where, full)
     out = prepare_one(job, RECIPE, tmp_path / "store")
     assert out.status == "stopped" and "No space left on device" in out.reason

@@ -6,7 +6,7 @@ import pytest
 import torch
 from seizure_patients import a_comparison, people, prediction
 
-from brainfm.data import format as store_format
+from brainfm.data import publish as store_publish
 from brainfm.detect.alarms import AlarmRule
 from brainfm.detect.detector import SeizureDetector, SeizureDetectorConfig
 from brainfm.errors import DataError
@@ -86,7 +86,7 @@ def test_a_disk_that_refuses_leaves_the_configuration_as_it_was(
     def full(a, b):
         raise OSError("no space left")
 
-    monkeypatch.setattr(store_format.os, "replace", full)
+    monkeypatch.setattr(store_publish.os, "replace", full)
     with pytest.raises(DataError, match=r"config\.json: could not be written"):
         keep("best F1", {"good": folder}, result)
     assert (tmp_path / "good" / "config.json").read_bytes() == before

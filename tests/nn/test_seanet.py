@@ -84,3 +84,40 @@ def test_frames_are_one_per_hop_rounded_up():
     h = encoder(torch.randn(1, 1, 41))
     assert h.shape == (1, 8, 6)
     assert decoder(h).shape == (1, 1, 48)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_few_sequences_at_a_time_give_what_all_at_once_do(name, monkeypatch):
+    torch.manual_seed(0)
+    config = CONFIGS[name]
+    encoder, decoder = SEANetEncoder(config), SEANetDecoder(config)
+    x = torch.randn(7, 1, 4 * config.hop + 1)
+    h = torch.randn(7, config.dim, 4)
+    whole = encoder(x).detach(), decoder(h).detach()
+    for cached in (1, 2**10, 2**20):
+        monkeypatch.setattr("brainfm.nn.seanet.CACHED", cached)
+        with torch.inference_mode():
+            torch.testing.assert_close(encoder(x), whole[0], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(decoder(h), whole[1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_frozen_one_gives_the_same_and_lays_out_nothing_again(monkeypatch):
+    torch.manual_seed(0)
+    encoder, x = SEANetEncoder(CONFIGS["odd ratios"]), torch.randn(2, 1, 45)
+    with torch.inference_mode():
+        before = encoder(x)
+        encoder.freeze()
+        monkeypatch.setattr("brainfm.nn.seanet.prepare", None)
+        assert torch.equal(encoder(x), before)
+
+
+def test_a_frozen_one_in_half_precision_is_near_the_single_one():
+    torch.manual_seed(0)
+    encoder, x = SEANetEncoder(CONFIGS["odd ratios"]), torch.randn(2, 1, 450)
+    with torch.inference_mode():
+        single = encoder(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder.freeze()
+            half = encoder(x)
+    assert half.dtype == torch.bfloat16
+    assert (half - single).norm() < 0.05 * single.norm()
