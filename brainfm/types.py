@@ -254,6 +254,11 @@ class Recording:
         )
 
 
+def subject_id(name: str) -> int:
+    """Number that stands for "dataset/subject" in a batch: the same in every store."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+
+
 class WindowRef(NamedTuple):
     """Where a window lies: row of the recordings table, first sample, number of samples."""
 
@@ -281,6 +286,7 @@ class SignalBatch:
     sequence_BL : int64 what was said in each window, as ids in order; -1 after the end, or None
     stimulus_BNF : float32 features of what was heard, N frames spread evenly over each window,
         or None
+    subject_B : int64 who was recorded, as `subject_id` says it, or None
     refs : list of WindowRef, provenance of each row
     """
 
@@ -297,6 +303,7 @@ class SignalBatch:
     label_BW: Tensor | None = None
     sequence_BL: Tensor | None = None
     stimulus_BNF: Tensor | None = None
+    subject_B: Tensor | None = None
     refs: list[WindowRef] = field(default_factory=list)
 
     @property

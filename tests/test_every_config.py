@@ -27,6 +27,13 @@ SMALL = {
         "--model.init_args.encoder.preset=test",
         "--model.init_args.tokenizer=random",
     ],
+    "MaskedBands": ["--model.init_args.encoder.init_args.config={subjects: [], depth: 1}"],
+    "DecodeSpeech": [
+        "--model.init_args.pretrained=null",
+        "--model.init_args.encoder=BandEncoder",
+        "--model.init_args.encoder.init_args.config={subjects: [], depth: 1}",
+        "--data.patch_s=0.125",
+    ],
     "DetectSeizures": [
         "--model.init_args.pretrained=null",
         "--model.init_args.encoder.preset=test",
@@ -73,9 +80,11 @@ def test_a_fine_tuning_starts_from_a_run_that_a_config_makes(config):
         c for p, c in CONTENT.items() if c.get("name") == name and p.parent.name != "finetune"
     ]
     mine = CONTENT[config]["data"]
-    assert {k: start["data"][k] for k in ("window_s", "patch_s")} == {
-        k: mine[k] for k in ("window_s", "patch_s")
-    }
+    shared = ("patch_s",) if "speech" in mine else ("window_s", "patch_s")
+    assert [start["data"][k] for k in shared] == [mine[k] for k in shared]
+    if "speech" in mine:  # windows are those of words and sentences
+        assert start["data"]["preprocess"] == mine["preprocess"]
+        return
     encoder = start["model"]["init_args"]["encoder"]
     window = encoder.get("window") or MVPFORMER[encoder["preset"]]["window"]
     assert window / mine["patch_s"] in (256, 512), "the rate its first line says"

@@ -50,6 +50,7 @@ class WindowDataset(torch.utils.data.Dataset[SignalBatch]):
         batch = batch_from_arrays(x_BCT, channels, sfreq, self.preprocess.normalise, self.patch)
         batch.refs = list(refs)
         batch.time_BW += torch.tensor([[r.start / sfreq] for r in refs], dtype=torch.float64)
+        batch.subject_B = torch.tensor([self.store.person(r.recording) for r in refs])
         return batch
 
 

@@ -23,7 +23,7 @@ from brainfm.data.parts import split_into_parts
 from brainfm.data.paths import store_root
 from brainfm.data.stimulus import map_stimulus
 from brainfm.errors import DataError
-from brainfm.types import Channels, Event, Stimulus, WindowRef
+from brainfm.types import Channels, Event, Stimulus, WindowRef, subject_id
 
 __all__ = ["Store", "build_tables", "read_header", "split_into_parts", "write_recording"]
 
@@ -63,6 +63,7 @@ class Store:
         self._paths = self.recordings["path"].tolist()
         self._shapes = self.recordings[["n_samples", "n_channels"]].to_numpy()
         self._channels: dict[str, Channels] = {}
+        self._persons: list[int] | None = None
         self._open: OrderedDict[int, Handle] = OrderedDict()
         self._pid = os.getpid()
 
@@ -90,6 +91,14 @@ class Store:
         if layout not in self._channels:
             self._channels[layout] = channels_of(self._sensors[layout])
         return self._channels[layout]
+
+    def person(self, row: int) -> int:
+        """Who was recorded, as `types.subject_id` says it."""
+        if self._persons is None:
+            t = self.recordings
+            names = zip(t["dataset"], t["subject"], strict=True)
+            self._persons = [subject_id(f"{d}/{s}") for d, s in names]
+        return self._persons[row]
 
     def events(self, row: int) -> list[Event]:
         """Events of a recording, read from its header."""

@@ -39,7 +39,8 @@ class DecodeSpeech(BrainTask):
         speech features, "regress" them
     head_sizes : of the head (`heads.classify`, `heads.ctc`, `heads.align`, `heads.regress`); what
         the encoder knows need not be given
-    pretrained : folder of a pretrained encoder (`<run>/export`)
+    pretrained : folder of a pretrained encoder, or of a decoder whose encoder is taken
+        (`<run>/export`)
     encoder : a fresh one instead: the control with the same recipe
     vocabulary : words of the classes. None: those of the data, as many as `n_classes`
     lr, head_lr : of encoder and head; ours, as in `tasks.finetune`
@@ -95,6 +96,8 @@ class DecodeSpeech(BrainTask):
             raise ContractError(f"keep_channels is {keep_channels}; it must lie in (0, 1]")
         if pretrained is not None:
             encoder = load_model(pretrained)
+            if isinstance(encoder, SpeechDecoder):
+                encoder = encoder.encoder
             if not isinstance(encoder, Encoder):
                 raise ContractError(
                     f"{pretrained}: holds a {type(encoder).__name__}, which is no encoder; give "

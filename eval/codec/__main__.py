@@ -38,6 +38,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--windows", type=int, default=8, help="of each recording (default 8)")
     p.add_argument("--train-windows", type=int, default=64, help="of each kind (default 64)")
     p.add_argument("--resamples", type=int, default=1000, help="of people (default 1000)")
+    p.add_argument(
+        "--task",
+        nargs="*",
+        metavar="DATASET",
+        help="data sets whose trials are classified before and after coding; default: all tested "
+        "ones with labels, none after a bare --task",
+    )
+    p.add_argument(
+        "--task-retrain", action="store_true", help="also train the classifiers on decoded trials"
+    )
+    p.add_argument(
+        "--compare-rates",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="a multi-rate codec, then codecs trained for one rate each, by their --codec names",
+    )
     p.add_argument("--out", default="runs/codec", help="folder of report.html, .json, table.md")
     p.add_argument("--json", action="store_true", help="one JSON line last")
     return p
@@ -56,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for option in ("windows", "train_windows", "resamples"):
         if getattr(args, option) < 1:
             p.error(f"--{option.replace('_', '-')} is {getattr(args, option)}; it must be above 0")
+    if len(args.compare_rates) == 1:
+        p.error("--compare-rates names one codec; name those trained for one rate after it")
     store = Store(args.store)
     quiet = Console(stderr=True)
     content = compare(
@@ -69,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         n_windows=args.windows,
         n_train_windows=args.train_windows,
         n_resamples=args.resamples,
+        tasks=args.task,
+        retrain=args.task_retrain,
+        compare_rates=args.compare_rates,
         say=lambda sentence: quiet.print(sentence, style="dim", highlight=False),
         out=Console(),
     )
@@ -112,7 +134,7 @@ def compare(
         If there is nothing to test or to train on, or a codec cannot code these windows.
     """
     from eval.codec import pages
-    from eval.codec.figures import pictures
+    from eval.codec.figures import accuracy_curves, pictures
     from eval.codec.run import evaluate
     from eval.codec.windows import cast
     from eval.report import Report, write_atomic
@@ -129,8 +151,8 @@ def compare(
             "split": split,
             **{k: v for k, v in result.items() if k != "traces"},
         },
-        subtitle="What codecs cost and keep on held-out recordings, beside a cosine transform "
-        "coder, principal components and a lossless coder on the same windows.",
+        subtitle="What codecs cost and keep on held-out recordings, beside transform "
+        "coders, principal components and a lossless coder on the same windows.",
     )
     report.text(pages.describe(result))
     for sentence in result["sentences"]:
@@ -139,7 +161,12 @@ def compare(
         pages.add_kind(report, result, kind, pictures(result, kind))
         if out is not None:
             out.print(rich_table(pages.at_rows(result, kind), title=f"{kind}: NMSE in dB"))
-    report.text(pages.NOT_BUILT)
+    for task in result["tasks"]:
+        pages.add_task(report, task, accuracy_curves(result, task))
+    if result["ratios"]:
+        report.heading("One model for all rates")
+        report.table(pages.ratio_rows(result), pages.RATIO_NOTE)
+    report.text(pages.HELD_OUT)
     page = report.write(folder)
     write_atomic(folder / "table.md", pages.markdown(result))
     if out is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ CHUNK = 4
 """Windows that a codec sees at a time."""
 MOST_RATES = 8
 """Of a codec with more levels, so many rates are tried, spread evenly in their logarithm."""
+
+ENOUGH = 8000.0
+"""Bits/s/channel: twice the highest rate of the comparison. Finer steps are not tried."""
+
+WRITTEN_AT = 500.0
+"""Bits/s/channel near which stated lengths are held against written bytes."""
 
 FLAT = 2.0**-63
 """Scale of a stretch without any change: the smallest that can be said."""
@@ -151,6 +157,98 @@ class NeuralCoder:
         return ids_BSWQ[piece.valid_BC][:, None] if self.codec.per_channel else ids_BSWQ
 
 
+@runtime_checkable
+class Rated(Protocol):
+    """A codec that chooses its rate when it encodes, and says what its codes cost."""
+
+    preprocess: Any
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Steps, coarse to fine."""
+
+    def code(self, batch: SignalBatch, step: float) -> tuple[Any, Any]:
+        """Reconstruction (B, C, T) in the units of the batch, and bits of each window (B,)."""
+
+
+class RateCoder:
+    """A codec with a step and an entropy model of its own: no tables, and one model for all rates.
+
+    Parameters
+    ----------
+    name : in tables
+    codec : in evaluation mode
+    """
+
+    sort = "codec"
+    step = 1
+    """Windows of any length are coded."""
+
+    def __init__(self, name: str, codec: Rated) -> None:
+        self.name, self.codec = name, codec
+        self.steps = codec.rates
+        self.said = ""
+
+    def applies(self, piece: Piece) -> bool:
+        return True
+
+    def fit(self, pieces: Sequence[Piece]) -> None:
+        """Leave out steps that cost more than `ENOUGH` on a few training windows.
+
+        Where the codec writes bytes, the stated length of one step is held against them.
+        """
+        piece = first_windows(pieces[0])
+        batch, scaled, _ = codec_batch(piece, self.codec.preprocess.normalise)
+        tried: list[float] = []
+        self.said = ""
+        for step in self.codec.rates:
+            tried.append(step)
+            bits = float(np.sum(self._code(batch, step)[1]))
+            rate = (bits + scaled.bits) / piece.channel_seconds
+            if rate > WRITTEN_AT and not self.said:
+                self.said = self._written(batch, step, bits)
+            if rate > ENOUGH:
+                break
+        self.steps = tuple(tried)
+
+    def code(self, piece: Piece) -> Iterator[Coded]:
+        """One result a step."""
+        batch, scaled, target_BCT = codec_batch(piece, self.codec.preprocess.normalise)
+        for step in self.steps:
+            parts = [self._code(b, step) for b in chunks(batch)]
+            x_BCT = np.concatenate([x for x, _ in parts])
+            bits = sum(float(np.sum(b)) for _, b in parts) + scaled.bits
+            target = target_BCT[..., : x_BCT.shape[2]]
+            yield Coded(f"step {step:.3g}", -step, target, scaled.back(x_BCT), bits)
+
+    def stated(self) -> str:
+        """How long written bytes are against the lengths that the tables give."""
+        return self.said
+
+    def _code(self, batch: SignalBatch, step: float) -> tuple[Array, Any]:
+        import torch
+
+        with torch.inference_mode():
+            x_BCT, bits_B = self.codec.code(batch, step)
+        return x_BCT.double().cpu().numpy(), np.asarray(bits_B, np.float64)
+
+    def _written(self, batch: SignalBatch, step: float, bits: float) -> str:
+        codec: Any = self.codec
+        if not hasattr(codec, "pack"):
+            return f"{self.name} states lengths and writes no bytes."
+        n = 8 * len(codec.pack(codec.encode(batch, step), batch))
+        return (
+            f"{self.name}: {len(batch)} training windows at step {step:.3g} are "
+            f"{bits:.0f} bits by its own statement and {n} bits as written, header included."
+        )
+
+
+def first_windows(piece: Piece) -> Piece:
+    """As many windows as a codec sees at a time, spread over the recording."""
+    at = np.unique(np.linspace(0, len(piece.x_BCT) - 1, CHUNK).round().astype(int))
+    return replace(piece, x_BCT=piece.x_BCT[at], valid_BC=piece.valid_BC[at])
+
+
 def levels_tried(n: int) -> list[int]:
     """Numbers of levels, all of a few and some of many."""
     if n <= MOST_RATES:
@@ -185,7 +283,9 @@ def chunks(batch: SignalBatch) -> list[SignalBatch]:
     ]
 
 
-def load_codecs(named: Sequence[tuple[str, str]], store: Store) -> list[NeuralCoder]:
+def load_codecs(
+    named: Sequence[tuple[str, str]], store: Store
+) -> list[NeuralCoder | RateCoder]:
     """Coders of model folders.
 
     Raises
@@ -196,7 +296,7 @@ def load_codecs(named: Sequence[tuple[str, str]], store: Store) -> list[NeuralCo
     from brainfm.data.collate import require_store_recipe
     from brainfm.hub import load_model
 
-    out: list[NeuralCoder] = []
+    out: list[NeuralCoder | RateCoder] = []
     for name, folder in named:
         if name in [c.name for c in out]:
             raise ContractError(
@@ -209,5 +309,6 @@ def load_codecs(named: Sequence[tuple[str, str]], store: Store) -> list[NeuralCo
                 "training with CodecTask exported"
             )
         require_store_recipe(codec.preprocess, store)
-        out.append(NeuralCoder(name, codec.eval()))
+        codec.eval()
+        out.append(RateCoder(name, codec) if isinstance(codec, Rated) else NeuralCoder(name, codec))
     return out

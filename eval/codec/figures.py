@@ -14,7 +14,13 @@ from eval.codec.pages import db
 
 INK, GRID = "#1c2430", "#dde3ea"
 CODECS = ("#0f766e", "#1d4ed8", "#9d174d", "#4d7c0f", "#7c3aed", "#0891b2")
-BASELINES = {"DCT": "#b45309", "PCA + DCT": "#d4a017", "int16 + LPC": "#64748b"}
+BASELINES = {
+    "DCT": "#b45309",
+    "MDCT": "#ea580c",
+    "wavelet": "#a16207",
+    "PCA + DCT": "#d4a017",
+    "int16 + LPC": "#64748b",
+}
 BARS_AT = 500.0
 """Bits/s/channel whose nearest setting the coherence bars show."""
 
@@ -66,12 +72,7 @@ def rate_curves(result: dict[str, Any], kind: str) -> Any:
     ax.axhline(0, color=INK, lw=0.8, ls=":")
     ax.annotate("the mean", (1, 0), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                 textcoords="offset points", ha="right", fontsize=7.5, color=INK)  # fmt: skip
-    ax.set_xscale("log")
-    ticks = [t for t in (0.03, 0.06, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16)
-             if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]  # fmt: skip
-    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    ax.minorticks_off()
-    ax.set_xlabel("kbit/s a channel, entropy-coded", fontsize=9, color=INK)
+    _rate_axis(ax)
     ax.set_ylabel("NMSE, dB", fontsize=9, color=INK)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
     return figure
@@ -130,6 +131,41 @@ def traces(result: dict[str, Any], kind: str) -> Any:
         ax.set_xlabel("seconds", fontsize=8.5, color=INK)
     figure.supylabel(f"{t['channel']}, {unit}", fontsize=8.5, color=INK)
     return figure
+
+
+def accuracy_curves(result: dict[str, Any], task: dict[str, Any]) -> Any:
+    """Balanced accuracy on decoded trials against kbit/s/channel, one panel a probe."""
+    probes = list(dict.fromkeys(r["probe"] for r in task["rows"]))
+    figure, axes = _axes(9.6, 3.6, ncols=len(probes), sharey=True)
+    chance = task["original"]["majority class"]["mean"]
+    for ax, probe in zip(axes[0], probes, strict=True):
+        level = task["original"][probe]
+        ax.axhline(level["mean"], color=INK, lw=1.2, label="original signal")
+        ax.axhspan(level["low"], level["high"], color=INK, alpha=0.07, lw=0)
+        ax.axhline(chance, color=INK, lw=0.8, ls=":", label="majority class")
+        for coder, colour in colours(result).items():
+            mine = [r for r in task["rows"] if (r["coder"], r["probe"]) == (coder, probe)]
+            mine.sort(key=lambda r: r["bits_per_s"])
+            if mine:
+                style = "o-" if mine[0]["sort"] == "codec" else "s--"
+                rate = [r["bits_per_s"] / 1000 for r in mine]
+                value = [r["accuracy"]["mean"] for r in mine]
+                ax.plot(rate, value, style, color=colour, ms=3.5, lw=1.3, label=coder)
+        ax.set_title(probe, fontsize=9, color=INK, loc="left")
+        _rate_axis(ax)
+    axes[0, 0].set_ylabel("balanced accuracy", fontsize=9, color=INK)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper",
+                  frameon=False, fontsize=8.5)  # fmt: skip
+    return figure
+
+
+def _rate_axis(ax: Any) -> None:
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ticks = [t for t in (0.03, 0.06, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16) if low <= t <= high]
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("kbit/s a channel, entropy-coded", fontsize=9, color=INK)
 
 
 def _readable(x_T: np.ndarray, unit: str) -> tuple[float, str]:

@@ -35,10 +35,19 @@ RATE_NOTE = (
     "where it offers none so low or so high. The lowest of each rate is set off, among coders that "
     "coded all recordings; n is how many they coded."
 )
-NOT_BUILT = (
-    "Not part of this report: task loss (a probe on decoded signal against original). A codec "
-    "folder does not say which recordings it was trained on: that these were held out is up to "
-    "whoever trained it on the same split."
+HELD_OUT = (
+    "A codec folder does not say which recordings it was trained on: that these were held out is "
+    "up to whoever trained it on the same split."
+)
+TASK_NOTE = (
+    "Balanced accuracy [95 % interval over trials] of probes fitted on original training trials. "
+    "Loss: accuracy on original less that on decoded test trials, the same resampled trials for "
+    "both; an interval above zero is a loss that these trials show. Retrained: probes fitted on "
+    "decoded training trials."
+)
+RATIO_NOTE = (
+    "NMSE of the multi-rate codec over that of a codec trained for one rate, at the rate of the "
+    "latter (its highest), by interpolation in log rate; up to 1.05 meets the mark."
 )
 
 
@@ -160,6 +169,65 @@ def add_kind(report: Report, result: Result, kind: str, pictures: Mapping[str, A
     report.table(coherence_rows(result, kind), COHERENCE_NOTE, simulated=simulated)
 
 
+def task_rows(task: Mapping[str, Any]) -> Rows:
+    """One row a coder, rate and probe, the original signal first."""
+    rows: Rows = [
+        {"probe": probe, "coder": "original signal", "accuracy": value, "_class": "best"}
+        for probe, value in task["original"].items()
+    ]
+    for r in task["rows"]:
+        rows.append(
+            {
+                "probe": r["probe"],
+                "coder": r["coder"],
+                "rate": r["setting"],
+                "kbit/s": f"{r['bits_per_s'] / 1000:.3f}",
+                "accuracy": r["accuracy"],
+                "loss": loss_text(r["loss"]),
+                "_class": {"control": "control"}.get(r["sort"], ""),
+            }
+        )
+        if r["retrained"] is not None:
+            rows[-1] |= {"retrained": r["retrained"], "its loss": loss_text(r["loss_retrained"])}
+    return rows
+
+
+def loss_text(value: Mapping[str, float]) -> str:
+    """``.012 [-.004, .030]``."""
+    low, high = share(value["low"]), share(value["high"])
+    return f"{share(value['difference'])} [{low}, {high}]"
+
+
+def task_caption(task: Mapping[str, Any]) -> str:
+    return (
+        f"{task['title']}: {task['n_train']} training and {task['n_test']} test trials of "
+        f"{task['seconds']:.3g} s, {len(task['classes'])} classes."
+    )
+
+
+def add_task(report: Report, task: Mapping[str, Any], picture: Any) -> None:
+    """Figure and table of what coding costs a probe."""
+    report.heading(f"Task loss: {task['title']}")
+    caption = f"{task_caption(task)} Accuracy on decoded test trials against rate."
+    report.figure(picture, caption, task["simulated"])
+    report.table(task_rows(task), TASK_NOTE, simulated=task["simulated"])
+
+
+def ratio_rows(result: Result) -> Rows:
+    """One row a kind and codec trained for one rate."""
+    return [
+        {
+            "kind": r["kind"],
+            "multi-rate": r["multi"],
+            "one rate": r["fixed"],
+            "setting": r["setting"],
+            "kbit/s": f"{r['bits_per_s'] / 1000:.3f}",
+            "NMSE ratio": "no such rate" if r["ratio"]["mean"] is None else r["ratio"],
+        }
+        for r in result["ratios"]
+    ]
+
+
 def markdown(result: Result) -> str:
     """Sentences and tables, for files and issues."""
     mark = "**Simulated data, not recordings.** " if result["data"]["all_simulated"] else ""
@@ -170,7 +238,13 @@ def markdown(result: Result) -> str:
         parts.append(f"### {kind}{label}\n\n{markdown_table(at_rows(result, kind))}\n{RATE_NOTE}\n")
         parts.append(markdown_table(rate_rows(result, kind)) + f"\n{TABLE_NOTE}\n")
         parts.append(markdown_table(coherence_rows(result, kind)) + f"\n{COHERENCE_NOTE}\n")
-    return "\n".join([*parts, NOT_BUILT + "\n"])
+    for task in result["tasks"]:
+        parts.append(f"### Task loss: {task_caption(task)}\n")
+        parts.append(f"{markdown_table(task_rows(task))}\n{TASK_NOTE}\n")
+    if result["ratios"]:
+        parts.append(f"### One model for all rates\n\n{markdown_table(ratio_rows(result))}\n")
+        parts.append(f"{RATIO_NOTE}\n")
+    return "\n".join([*parts, HELD_OUT + "\n"])
 
 
 def _of(rows: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -13,13 +13,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.codecs.biocodec import BioCodec
 from brainfm.data.store import Store
 from brainfm.errors import ContractError, DataError
-from eval.codec.coders import Coded, Coder, NeuralCoder
+from eval.codec.coders import Coded, Coder, NeuralCoder, RateCoder
 from eval.codec.curves import add_comparison, at_rates, verdicts
 from eval.codec.entropy import perplexity
+from eval.codec.task import labelled, task_loss, task_sentences
 from eval.codec.traces import traces
-from eval.codec.transform import LosslessCoder, PrincipalCoder, TransformCoder, Zero
+from eval.codec.transform import (
+    LappedCoder,
+    LosslessCoder,
+    PrincipalCoder,
+    TransformCoder,
+    WaveletCoder,
+    Zero,
+)
+from eval.codec.verdicts import (
+    duel_sentences,
+    duels,
+    lossless_sentences,
+    rate_ratios,
+    ratio_sentences,
+)
 from eval.codec.windows import Cast, Piece, read_pieces
 from eval.metrics import signal
 from eval.metrics.classification import resample_weights
@@ -28,11 +44,13 @@ from eval.seizure.bootstrap import interval
 Say = Callable[[str], None]
 Array = NDArray[np.float64]
 
+KINDS = ("EEG", "MEG", "IEEG", "EMG", "ECG")
+"""What a comparison should hold."""
 LOWEST_HZ = 1.0
 """Of spectral measures: a segment of a second says nothing about less."""
 
 
-def window_step(codecs: Sequence[NeuralCoder], sfreq: float, window_s: float) -> int:
+def window_step(codecs: Sequence[NeuralCoder | RateCoder], sfreq: float, window_s: float) -> int:
     """Samples that windows are a multiple of, so that every codec codes them whole.
 
     Raises
@@ -60,13 +78,16 @@ def window_step(codecs: Sequence[NeuralCoder], sfreq: float, window_s: float) ->
 def evaluate(
     store: Store,
     roles: Cast,
-    codecs: Sequence[NeuralCoder],
+    codecs: Sequence[NeuralCoder | RateCoder],
     *,
     window_s: float = 8.0,
     n_windows: int = 8,
     n_train_windows: int = 64,
     n_resamples: int = 1000,
     seed: int = 0,
+    tasks: Sequence[str] | None = None,
+    retrain: bool = False,
+    compare_rates: Sequence[str] = (),
     say: Say = lambda sentence: None,
 ) -> dict[str, Any]:
     """Rate and distortion of every coder at every rate, kind by kind.
@@ -78,11 +99,16 @@ def evaluate(
     n_windows : at most, of each tested recording
     n_train_windows : at most, of each kind, for tables and baselines
     n_resamples, seed : of whoever was recorded
+    tasks : data sets whose trials are classified before and after coding; None: all tested ones
+        that have labels, () none
+    retrain : probes are also fitted on decoded trials
+    compare_rates : names of a multi-rate codec and of codecs trained for one rate
 
     Returns
     -------
     dict with "rows" (one a kind, coder and rate), "at" (one a kind and coder: NMSE at `RATES`),
-    "recordings" (one a recording, coder and rate), "traces", "data" and "sentences"
+    "recordings" (one a recording, coder and rate), "duels", "ratios", "tasks", "traces", "data"
+    and "sentences"
 
     Raises
     ------
@@ -120,7 +146,7 @@ def evaluate(
             )
         train_of[kind] = sum(len(p.x_BCT) for p in train)
         mine = [p for p in test if p.kind == kind]
-        coders: list[Coder] = [*codecs, TransformCoder(), PrincipalCoder(), LosslessCoder(), Zero()]
+        coders = all_coders(codecs, max(len(p.channels) for p in mine))
         records: list[dict[str, Any]] = []
         for coder in coders:
             say(f"{kind}: {coder.name}, {len(mine)} recordings")
@@ -131,7 +157,7 @@ def evaluate(
                 notes.append(f"{kind}: {coder.name} is left out: {e}.")
                 continue
             records += coded_recordings(coder, mine, notes)
-            if isinstance(coder, LosslessCoder):
+            if isinstance(coder, LosslessCoder | RateCoder) and coder.stated():
                 notes.append(f"{kind}: {coder.stated()}")
         result["traces"].append(traces(kind, coders, mine, records))
         result["recordings"] += records
@@ -141,12 +167,70 @@ def evaluate(
             f"'{name}' can code no kind of these recordings: {failures.get(name, notes[-1])}"
         )
     add_comparison(result["rows"], result["recordings"], draws)
+    published = [c.name for c in codecs if isinstance(c.codec, BioCodec)]
+    result["duels"] = duels(result["recordings"], published, draws)
+    multi, *fixed = compare_rates or ("",)
+    result["ratios"] = rate_ratios(result["recordings"], multi, fixed, draws) if fixed else []
+    names = labelled(store, roles.test) if tasks is None else tasks
+    result["tasks"] = []
+    for name in names:
+        n_channels = layout_width(store, name)
+        result["tasks"].append(
+            task_loss(
+                store,
+                name,
+                all_coders(codecs, n_channels),
+                step=step,
+                n_train_windows=n_train_windows,
+                retrain=retrain,
+                n_resamples=n_resamples,
+                seed=seed,
+                notes=notes,
+                say=say,
+            )
+        )
     for record in result["recordings"]:
         del record["counts"]  # of codes: too many for a report
     result["at"] = at_rates(result["rows"])
     result["data"] = data_of(test, train_of, store)
-    result["sentences"] = [*verdicts(result["rows"]), *notes]
+    result["sentences"] = [
+        *duel_sentences(result["duels"]),
+        *verdicts(result["rows"]),
+        *lossless_sentences(result["rows"]),
+        *ratio_sentences(result["ratios"]),
+        *(s for task in result["tasks"] for s in task_sentences(task)),
+        *missing_kinds(store, result["data"]["kinds"]),
+        *notes,
+    ]
     return result
+
+
+def all_coders(codecs: Sequence[NeuralCoder | RateCoder], n_channels: int) -> list[Coder]:
+    """Codecs, then classical coders that are not fitted yet."""
+    out: list[Coder] = [*codecs, TransformCoder(), LappedCoder(), WaveletCoder()]
+    if n_channels > 1:
+        out.append(PrincipalCoder())
+    return [*out, LosslessCoder(), Zero()]
+
+
+def layout_width(store: Store, dataset: str) -> int:
+    """Most channels of a recording of a data set; 0 where the store has none."""
+    table = store.recordings
+    return int(table.loc[table["dataset"] == dataset, "n_channels"].max() or 0)
+
+
+def missing_kinds(store: Store, tested: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Names the kinds that no tested recording is of."""
+    there = set(store.recordings["kind"])
+    out = [
+        f"{kind}: the store has recordings, but none was tested; see --recordings, --split and "
+        "--window."
+        for kind in sorted(there - set(tested))
+    ]
+    absent = [k for k in KINDS if k not in there]
+    if absent:
+        out.append(f"The store has no recording of {', '.join(absent)}: nothing is said of it.")
+    return out
 
 
 def coded_recordings(coder: Coder, pieces: Sequence[Piece], notes: list[str]) -> list[dict]:

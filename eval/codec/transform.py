@@ -1,9 +1,9 @@
-"""Classical coders: a cosine transform, and the same across principal components of channels.
+"""Classical coders: cosine, lapped and wavelet transforms, principal components, integers.
 
-Each channel's standardised window is cut into blocks of a second, each block transformed (DCT-II,
-orthonormal), each coefficient divided by one step for all and rounded with a dead zone, and the
-integers coded with tables of their frequency band and of the size of the two coefficients before,
-that were counted on training data.
+Each channel's standardised window is transformed (`eval.codec.bases`: DCT-II of blocks of a second,
+the same lapped, or db4), each coefficient divided by one step for all and rounded with a dead zone,
+and the integers coded with tables of their frequency band and of the size of the two coefficients
+before, that were counted on training data.
 
 Shapes: B windows, C channels, T samples, K coefficients, G groups of them.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.codec.bases import COSINE, LAPPED, N_BANDS, WAVELET, Basis
 from eval.codec.coders import Coded
 from eval.codec.entropy import IntegerTables
 from eval.codec.lossless import lossless_bits, to_int16
@@ -37,15 +38,13 @@ STEPS = (
     1 / 64,
     1 / 256,
     1 / 1024,
+    *(2.0**-k for k in (12, 14, 16, 18)),
 )
 """In standard deviations of the channel's window; an orthonormal transform keeps that unit."""
 ROUNDING = 1 / 3
 """Less than a half: what lies near zero becomes zero, which costs least."""
 MIDDLE = 20.0
 """A cell is decoded to its middle until about so many training coefficients say otherwise."""
-BLOCK_S = 1.0
-N_BANDS = 16
-"""Half octaves, from the lowest coefficients on."""
 N_SIZES = 12
 """Of the two coefficients before: zero, 1, 2-3, 4-7, ..."""
 LOSSLESS_SHARES = (1 / 256, 1 / 16)
@@ -61,32 +60,6 @@ def quantise(coefficient: Array, step: float) -> Ints:
     """Integers of coefficients; the zero's cell is a third wider than the others."""
     size = np.floor(np.abs(coefficient) / step + ROUNDING)
     return np.asarray((np.sign(coefficient) * size).astype(np.int64))
-
-
-def blocks(n_samples: int, sfreq: float) -> list[slice]:
-    """Blocks of `BLOCK_S`; the last one takes what is left, if that is at least half a block."""
-    size = min(n_samples, max(2, round(BLOCK_S * sfreq)))
-    starts = list(range(0, n_samples - size // 2, size)) or [0]
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], n_samples], strict=True)]
-
-
-def transform(x_BCT: Array, sfreq: float, inverse: bool = False) -> Array:
-    """Block by block DCT-II, or back; the same shape and, block by block, the same energy."""
-    from scipy.fft import dct, idct
-
-    turn = idct if inverse else dct
-    parts = [turn(x_BCT[..., s], norm="ortho", axis=-1) for s in blocks(x_BCT.shape[-1], sfreq)]
-    return np.concatenate(parts, -1)
-
-
-def bands_of(n_samples: int, sfreq: float) -> Ints:
-    """Group of each coefficient by its frequency in half octaves from .5 Hz, (T,)."""
-    hz = [
-        np.arange(s.stop - s.start) * sfreq / 2 / (s.stop - s.start)
-        for s in blocks(n_samples, sfreq)
-    ]
-    group = np.ceil(2 * np.log2(np.maximum(np.concatenate(hz), 0.5) / 0.5))
-    return np.asarray(np.clip(group, 0, N_BANDS - 1).astype(np.int64))
 
 
 def sizes_before(q: Ints) -> Ints:
@@ -107,6 +80,7 @@ class TransformCoder:
     """
 
     name, sort = "DCT", "baseline"
+    basis: Basis = COSINE
 
     def __init__(self, steps: Sequence[float] = STEPS) -> None:
         self.steps = steps
@@ -153,14 +127,28 @@ class TransformCoder:
     def _coefficients(self, piece: Piece) -> tuple[Array, Ints, Scaled]:
         """Coefficients and groups of the valid channels, (M, K) each, and the scales."""
         scaled = standardised(piece)
-        k_MK = transform(scaled.x_BCT[piece.valid_BC], piece.sfreq)
-        group_K = bands_of(k_MK.shape[-1], piece.sfreq)
+        k_MK = self.basis.forward(scaled.x_BCT[piece.valid_BC], piece.sfreq)
+        group_K = self.basis.bands(k_MK.shape[-1], piece.sfreq)
         return k_MK, np.broadcast_to(group_K, k_MK.shape), scaled
 
     def _signals(self, value_MK: Array, piece: Piece) -> Array:
         out = np.zeros(piece.x_BCT.shape)
-        out[piece.valid_BC] = transform(value_MK, piece.sfreq, inverse=True)
+        out[piece.valid_BC] = self.basis.back(value_MK, piece.sfreq)
         return out
+
+
+class LappedCoder(TransformCoder):
+    """The same with blocks that overlap by halves (MDCT, sine window)."""
+
+    name = "MDCT"
+    basis = LAPPED
+
+
+class WaveletCoder(TransformCoder):
+    """The same with db4 wavelets of the whole window; groups are its bands."""
+
+    name = "wavelet"
+    basis = WAVELET
 
 
 class PrincipalCoder(TransformCoder):
@@ -194,13 +182,13 @@ class PrincipalCoder(TransformCoder):
 
     def _coefficients(self, piece: Piece) -> tuple[Array, Ints, Scaled]:
         scaled = standardised(piece)
-        k_BCK = transform(self.turn[piece.layout] @ scaled.x_BCT, piece.sfreq)
+        k_BCK = self.basis.forward(self.turn[piece.layout] @ scaled.x_BCT, piece.sfreq)
         rank_C = np.minimum(np.log2(np.arange(k_BCK.shape[1]) + 1).astype(int), MAX_RANKS - 1)
-        group_CK = rank_C[:, None] * N_BANDS + bands_of(k_BCK.shape[-1], piece.sfreq)
+        group_CK = rank_C[:, None] * N_BANDS + self.basis.bands(k_BCK.shape[-1], piece.sfreq)
         return k_BCK, np.broadcast_to(group_CK, k_BCK.shape), scaled
 
     def _signals(self, value: Array, piece: Piece) -> Array:
-        x_BCT = self.turn[piece.layout].T @ transform(value, piece.sfreq, inverse=True)
+        x_BCT = self.turn[piece.layout].T @ self.basis.back(value, piece.sfreq)
         return np.asarray(np.where(piece.valid_BC[..., None], x_BCT, 0.0))
 
 

@@ -109,9 +109,11 @@ def read_pieces(
     notes : told what is left out
     """
     out, short, flat = [], [], []
+    # A codec's step need not divide the window asked for.
+    whole_s = round(window_s * store.recipe.sfreq) // step * step / store.recipe.sfreq
     for row in rows:
         one = store.recordings.loc[[row]]
-        windows = cut_windows(store, one, window_s=window_s, patch=step, min_s=window_s)
+        windows = cut_windows(store, one, window_s=window_s, patch=step, min_s=whole_s)
         if not len(windows):
             short.append(str(store.path(row)))
             continue

@@ -98,7 +98,7 @@ def _solve(x_NF: Array, y_N: Array, c: float, start: Any = None) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = start or LogisticRegression(max_iter=MOST_STEPS, tol=1e-3, warm_start=True)
+    model = start or LogisticRegression(max_iter=MOST_STEPS, tol=1e-4, warm_start=True)
     model.set_params(C=c)
     with warnings.catch_warnings():
         # So many steps are enough to choose among powers of ten.

@@ -16,7 +16,7 @@ CONTROL_NOTE = (
     "Zero brain input: the decoder is given zeros. Shuffled pairs: each answer is scored with "
     "another window of the same patient. Brain later: the window is read from another moment of "
     "the same recording. Mean over seeds ± their deviation [95 % interval over {over}]; the best "
-    "of each column among systems with the right brain is set off."
+    "of each column is set off, the wrong brain left aside."
 )
 DIFFERENCE_NOTE = (
     "{main} less each other system on the same windows, 95 % interval over {over}; * where it "

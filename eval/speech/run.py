@@ -87,7 +87,7 @@ def evaluate(
             vocabulary=first.decoder.config.vocabulary or None,
         )
         say(f"{head}: {len(plan.test)} tested {plan.targets.unit}s. {dropped_text(plan.dropped)}")
-        unknown = refuse_seen(store, trained, plan)
+        unknown = refuse_seen(store, trained, plan, known=train_query or query)
         task = TASKS[head](plan)
         answers, notes = ask(
             plan, trained, shift_s=shift_s, seed=seed, needs_val=task.needs_val, say=say
@@ -102,10 +102,19 @@ def evaluate(
     return sections
 
 
-def refuse_seen(store: Store, trained: Sequence[Trained], plan: Plan) -> list[str]:
-    """Refuse decoders whose own training windows hold a tested sentence; name those unknown."""
+def refuse_seen(
+    store: Store, trained: Sequence[Trained], plan: Plan, known: str | None = None
+) -> list[str]:
+    """Refuse decoders whose own training windows hold a tested sentence; name those unknown.
+
+    Parameters
+    ----------
+    known : query of the plan's own training windows, which are apart already
+    """
     notes = []
-    for query in dict.fromkeys(t.query for t in trained if t.query is not None):
+    for query in dict.fromkeys(t.query for t in trained):
+        if query is None or query == (known or ""):
+            continue
         require_apart(store, taught_windows(plan, query), plan.test)
     silent = [t.run for t in trained if t.query is None]
     if silent:

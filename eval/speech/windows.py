@@ -190,15 +190,13 @@ def require_apart(
                 f"'{group}' is tested ({store.path(tested[group].ref.recording)}) and taught from "
                 f"({store.path(w.ref.recording)}); give each session one split"
             )
-    heard = {text: w for w in test for text in _touched(store, w, said)}
-    for w in teach:
-        for text in _touched(store, w, said):
-            if text in heard:
-                raise DataError(
-                    f"the sentence '{text[:60]}' is tested "
-                    f"({store.path(heard[text].ref.recording)}) and taught from "
-                    f"({store.path(w.ref.recording)}); leave it out of one of them"
-                )
+    heard, taught = (_touched(store, windows, said) for windows in (test, teach))
+    for text in sorted(set(heard) & set(taught)):
+        a, b = (store.path(by_text[text].ref.recording) for by_text in (heard, taught))
+        raise DataError(
+            f"the sentence '{text[:60]}' is tested ({a}) and taught from ({b}); leave it out of "
+            "one of them"
+        )
 
 
 def shifted(store: Store, windows: Sequence[Window], by_s: float) -> list[WindowRef] | None:
@@ -261,18 +259,27 @@ def _windows(plan: Plan, refs: Sequence[WindowRef], said: dict[int, Transcript])
     return found
 
 
-def _touched(store: Store, window: Window, said: dict[int, Transcript]) -> set[str]:
-    """Texts of the sentences that share time with a window."""
-    row, sfreq = window.ref.recording, store.recipe.sfreq
-    if row not in said:
-        said[row] = transcript(store, row)
-    start, stop = window.ref.start / sfreq, (window.ref.start + window.ref.length) / sfreq
-    texts = (
-        normalise(e.label)
-        for e in said[row].sentences
-        if start < e.onset_s + e.duration_s and stop > e.onset_s
-    )
-    return set(filter(None, texts))
+def _touched(
+    store: Store, windows: Sequence[Window], said: dict[int, Transcript]
+) -> dict[str, Window]:
+    """Texts of the sentences that share time with windows, and a window that does."""
+    found: dict[str, Window] = {}
+    by_row: dict[int, list[Window]] = {}
+    for w in windows:
+        by_row.setdefault(w.ref.recording, []).append(w)
+    for row, mine in by_row.items():
+        if row not in said:
+            said[row] = transcript(store, row)
+        sentences = said[row].sentences
+        texts = [normalise(e.label) for e in sentences]
+        onset = np.array([e.onset_s for e in sentences])
+        end = onset + np.array([e.duration_s for e in sentences])
+        for w in mine:
+            start, length = (n / store.recipe.sfreq for n in w.ref[1:])
+            for k in np.flatnonzero((onset < start + length) & (end > start)):
+                found.setdefault(texts[k], w)
+    found.pop("", None)
+    return found
 
 
 def dropped_text(dropped: dict[str, dict[str, int]]) -> str:
