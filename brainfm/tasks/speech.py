@@ -111,6 +111,8 @@ class DecodeSpeech(BrainTask):
         self.expects = encoder.preprocess if pretrained is not None else None
         self.source = pretrained
         self.head_lr, self.keep_channels = head_lr, keep_channels
+        # A loaded encoder comes in evaluation mode and Lightning leaves it there: no dropout.
+        self.model.train()
         for name, p in self.model.encoder.named_parameters(prefix="encoder"):
             if any(part in name for part in frozen):
                 p.requires_grad_(False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def read_millivolts(path: Path) -> NDArray[np.float64]:
         else:
             table = np.genfromtxt(path, delimiter=",", names=True)
             x_T = np.asarray(table["data"], np.float64)
-    except (OSError, KeyError, IndexError, ValueError, EOFError) as e:
+    except (OSError, KeyError, IndexError, ValueError, EOFError, BadZipFile) as e:
         raise DataError(f"{path}: not an ECG of these packages ({e}); fetch it again") from e
     if x_T.ndim != 1 or not np.isfinite(x_T).all():
         raise DataError(f"{path}: its ECG is not one row of numbers; fetch it again")

@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
         "ones with labels, none after a bare --task",
     )
     p.add_argument(
+        "--task-trials", type=int, default=200, help="test trials of each, at most (default 200)"
+    )
+    p.add_argument(
         "--task-retrain", action="store_true", help="also train the classifiers on decoded trials"
     )
     p.add_argument(
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     p = parser()
     args = p.parse_args(argv)
-    for option in ("windows", "train_windows", "resamples"):
+    for option in ("windows", "train_windows", "task_trials", "resamples"):
         if getattr(args, option) < 1:
             p.error(f"--{option.replace('_', '-')} is {getattr(args, option)}; it must be above 0")
     if len(args.compare_rates) == 1:
@@ -89,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         n_train_windows=args.train_windows,
         n_resamples=args.resamples,
         tasks=args.task,
+        n_trials=args.task_trials,
         retrain=args.task_retrain,
         compare_rates=args.compare_rates,
         say=lambda sentence: quiet.print(sentence, style="dim", highlight=False),

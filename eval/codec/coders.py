@@ -283,9 +283,7 @@ def chunks(batch: SignalBatch) -> list[SignalBatch]:
     ]
 
 
-def load_codecs(
-    named: Sequence[tuple[str, str]], store: Store
-) -> list[NeuralCoder | RateCoder]:
+def load_codecs(named: Sequence[tuple[str, str]], store: Store) -> list[NeuralCoder | RateCoder]:
     """Coders of model folders.
 
     Raises

@@ -17,7 +17,7 @@ CODECS = ("#0f766e", "#1d4ed8", "#9d174d", "#4d7c0f", "#7c3aed", "#0891b2")
 BASELINES = {
     "DCT": "#b45309",
     "MDCT": "#ea580c",
-    "wavelet": "#a16207",
+    "wavelet": "#57534e",
     "PCA + DCT": "#d4a017",
     "int16 + LPC": "#64748b",
 }

@@ -142,15 +142,13 @@ def describe(result: Result) -> str:
     d = result["data"]
     kinds = "; ".join(
         f"{kind}: {k['recordings']} recordings of {k['groups']} "
-        f"{'person' if k['groups'] == 1 else 'people'}, {k['windows']} windows, "
-        f"{k['channel_hours']:.2g} channel hours, tables from {k['train_windows']} training windows"
+        f"{'person' if k['groups'] == 1 else 'people'}, {k['windows']} windows "
+        f"of {k['window_s']:.3g} s, {k['channel_hours']:.2g} channel hours, tables from "
+        f"{k['train_windows']} training windows"
         for kind, k in d["kinds"].items()
     )
     high = "no low-pass" if d["lowpass_hz"] is None else f"up to {d['lowpass_hz']:g} Hz"
-    return (
-        f"Windows of {d['window_s']:.3g} s at {d['sfreq']:g} Hz, {high}, the same for all coders. "
-        f"{kinds}."
-    )
+    return f"Windows at {d['sfreq']:g} Hz, {high}, the same for all coders. {kinds}."
 
 
 def add_kind(report: Report, result: Result, kind: str, pictures: Mapping[str, Any]) -> None:
@@ -192,10 +190,10 @@ def task_rows(task: Mapping[str, Any]) -> Rows:
     return rows
 
 
-def loss_text(value: Mapping[str, float]) -> str:
+def loss_text(value: Mapping[str, Any]) -> str:
     """``.012 [-.004, .030]``."""
     low, high = share(value["low"]), share(value["high"])
-    return f"{share(value['difference'])} [{low}, {high}]"
+    return f"{share(value['mean'])} [{low}, {high}]"
 
 
 def task_caption(task: Mapping[str, Any]) -> str:

@@ -44,8 +44,14 @@ from eval.seizure.bootstrap import interval
 Say = Callable[[str], None]
 Array = NDArray[np.float64]
 
-KINDS = ("EEG", "MEG", "IEEG", "EMG", "ECG")
-"""What a comparison should hold."""
+KINDS = {
+    "EEG": {"EEG"},
+    "MEG": {"MEG"},
+    "iEEG (no package holds a real one)": {"SEEG", "ECOG"},
+    "EMG": {"EMG"},
+    "ECG": {"ECG"},
+}
+"""What a comparison should hold, and what the store calls it."""
 LOWEST_HZ = 1.0
 """Of spectral measures: a segment of a second says nothing about less."""
 
@@ -75,6 +81,13 @@ def window_step(codecs: Sequence[NeuralCoder | RateCoder], sfreq: float, window_
     return step
 
 
+def window_of_kind(store: Store, rows: Sequence[int], window_s: float, least_s: float) -> float:
+    """Length of windows: as asked for, or what half of these recordings hold, if that is enough."""
+    longest = [np.diff(store.intervals(r), axis=1).max(initial=0) for r in rows]
+    half_s = float(np.sort(longest)[::-1][(len(rows) - 1) // 2]) / store.recipe.sfreq
+    return min(window_s, half_s) if half_s >= least_s else window_s
+
+
 def evaluate(
     store: Store,
     roles: Cast,
@@ -86,6 +99,7 @@ def evaluate(
     n_resamples: int = 1000,
     seed: int = 0,
     tasks: Sequence[str] | None = None,
+    n_trials: int = 200,
     retrain: bool = False,
     compare_rates: Sequence[str] = (),
     say: Say = lambda sentence: None,
@@ -95,12 +109,14 @@ def evaluate(
     Parameters
     ----------
     roles : who is tested, who trains (`windows.cast`)
-    window_s : length of the windows, cut to what all codecs can code whole
+    window_s : length of the windows, cut to what all codecs can code whole; less for a kind
+        most of whose recordings hold no such stretch (trials)
     n_windows : at most, of each tested recording
     n_train_windows : at most, of each kind, for tables and baselines
     n_resamples, seed : of whoever was recorded
     tasks : data sets whose trials are classified before and after coding; None: all tested ones
         that have labels, () none
+    n_trials : test trials of each, at most, evenly spread
     retrain : probes are also fitted on decoded trials
     compare_rates : names of a multi-rate codec and of codecs trained for one rate
 
@@ -117,7 +133,18 @@ def evaluate(
     """
     step = window_step(codecs, store.recipe.sfreq, window_s)
     notes = list(roles.notes)
-    test = read_pieces(store, roles.test, window_s, step, n_windows, notes)
+    table = store.recordings
+    asked = {
+        str(kind): [r for r in roles.test if table["kind"].iat[r] == kind]
+        for kind in sorted(set(table["kind"].iloc[roles.test]))
+    }
+    least_s = max(signal.SEGMENT_S, step / store.recipe.sfreq)
+    window_of = {k: window_of_kind(store, rows, window_s, least_s) for k, rows in asked.items()}
+    test = [
+        piece
+        for kind, rows in asked.items()
+        for piece in read_pieces(store, rows, window_of[kind], step, n_windows, notes)
+    ]
     if not test:
         raise DataError(f"{store.root}: no recording can be tested. {' '.join(notes)}")
     groups = {p.path: p.group for p in test}
@@ -131,18 +158,17 @@ def evaluate(
 
     result: dict[str, Any] = {k: [] for k in ("rows", "at", "recordings", "traces")}
     kinds = sorted({p.kind for p in test})
-    table = store.recordings
     train_of: dict[str, int] = {}
     failures: dict[str, str] = {}
     for kind in kinds:
         rows = [r for r in roles.train if table["kind"].iat[r] == kind]
         each = max(1, n_train_windows // max(1, len(rows)))
         rows = rows[:: math.ceil(len(rows) / n_train_windows)] if rows else []
-        train = read_pieces(store, rows, window_s, step, each, [])
+        train = read_pieces(store, rows, window_of[kind], step, each, [])
         if not train:
             raise DataError(
                 f"{store.root}: {kind} is tested, but no {kind} recording of split 'train' holds a "
-                f"window of {window_s:g} s to count codes on; change --train"
+                f"window of {window_of[kind]:g} s to count codes on; change --train"
             )
         train_of[kind] = sum(len(p.x_BCT) for p in train)
         mine = [p for p in test if p.kind == kind]
@@ -182,6 +208,7 @@ def evaluate(
                 all_coders(codecs, n_channels),
                 step=step,
                 n_train_windows=n_train_windows,
+                n_trials=n_trials,
                 retrain=retrain,
                 n_resamples=n_resamples,
                 seed=seed,
@@ -199,7 +226,7 @@ def evaluate(
         *lossless_sentences(result["rows"]),
         *ratio_sentences(result["ratios"]),
         *(s for task in result["tasks"] for s in task_sentences(task)),
-        *missing_kinds(store, result["data"]["kinds"]),
+        *missing_kinds(store, roles, result["data"]["kinds"]),
         *notes,
     ]
     return result
@@ -219,15 +246,16 @@ def layout_width(store: Store, dataset: str) -> int:
     return int(table.loc[table["dataset"] == dataset, "n_channels"].max() or 0)
 
 
-def missing_kinds(store: Store, tested: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """Names the kinds that no tested recording is of."""
-    there = set(store.recordings["kind"])
+def missing_kinds(store: Store, roles: Cast, tested: Mapping[str, Any]) -> list[str]:
+    """Names the kinds of signal that nothing is said of."""
+    table = store.recordings["kind"]
     out = [
-        f"{kind}: the store has recordings, but none was tested; see --recordings, --split and "
-        "--window."
-        for kind in sorted(there - set(tested))
+        f"{kind}: asked for, but no recording of the tested split holds a window; change --split "
+        "or --window."
+        for kind in sorted(set(table.iloc[[*roles.test, *roles.train]]) - set(tested))
     ]
-    absent = [k for k in KINDS if k not in there]
+    there = set(table)
+    absent = [name for name, kinds in KINDS.items() if not there & kinds]
     if absent:
         out.append(f"The store has no recording of {', '.join(absent)}: nothing is said of it.")
     return out
@@ -345,6 +373,7 @@ def data_of(pieces: Sequence[Piece], train_of: Mapping[str, int], store: Store) 
             "windows": sum(len(p.x_BCT) for p in pieces if p.kind == kind),
             "channel_hours": sum(p.channel_seconds for p in pieces if p.kind == kind) / 3600,
             "train_windows": n,
+            "window_s": next(p.x_BCT.shape[2] / p.sfreq for p in pieces if p.kind == kind),
             "simulated": any(p.simulated for p in pieces if p.kind == kind),
         }
         for kind, n in train_of.items()
@@ -352,7 +381,6 @@ def data_of(pieces: Sequence[Piece], train_of: Mapping[str, int], store: Store) 
     recipe = store.recipe
     return {
         "kinds": kinds,
-        "window_s": pieces[0].x_BCT.shape[2] / pieces[0].sfreq,
         "sfreq": recipe.sfreq,
         "highpass_hz": recipe.highpass_hz,
         "lowpass_hz": recipe.lowpass_hz,

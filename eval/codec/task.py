@@ -10,6 +10,7 @@ Shapes: N trials, C channels, T samples, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from brainfm.data.store import Store
 from brainfm.errors import ContractError, DataError
 from eval.baselines import make_baseline
 from eval.codec.coders import Coder
+from eval.codec.curves import RATES
 from eval.codec.windows import Piece, not_flat
-from eval.metrics.classification import paired_difference, summarise
+from eval.metrics.classification import resample_weights
 from eval.probe.trials import SPECS, Fold, Trials, folds_of, spec_of
+from eval.seizure.bootstrap import interval
 
 PROBES = ("window means + LR", "band power + LR")
-METRIC = "balanced_accuracy"
 Say = Callable[[str], None]
 
 
@@ -41,6 +43,7 @@ def task_loss(
     *,
     step: int = 1,
     n_train_windows: int = 64,
+    n_trials: int = 200,
     retrain: bool = False,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -55,6 +58,7 @@ def task_loss(
     coders : their tables are counted anew, on training trials
     step : samples that a trial is cut to a multiple of, so that all codecs code the same
     n_train_windows : training trials that give tables, at most
+    n_trials : test trials, at most, evenly spread
     retrain : also fit probes on decoded training trials
     notes : told which coder is left out and why
 
@@ -88,22 +92,14 @@ def task_loss(
         name: [make_baseline(name, sfreq).fit(train, y_train, groups)]
         for name in ("majority class", *PROBES)
     }
-    test = fold.test.open(fitted)
+    test = spread(fold.test.open(fitted), n_trials)
     x_test = test.x_NCT[..., :n].astype(np.float64)
     proba = {name: decoders[0].predict_proba(x_test) for name, decoders in fitted.items()}
-    draws: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed}
-
-    def score(probabilities: NDArray) -> dict[str, Any]:
-        return summarise(test.y_N, [probabilities], **draws)[METRIC]
-
-    def lost(name: str, probabilities: NDArray) -> dict[str, float]:
-        return paired_difference(
-            test.y_N, [proba[name]], [probabilities], metric=METRIC, **draws
-        )
+    weights_RN = resample_weights(len(test), n_resamples, seed)
+    original = {name: recalls(test.y_N, p, weights_RN) for name, p in proba.items()}
 
     teacher = trial_piece(store, fold.train, train, dataset)
-    at = np.unique(np.linspace(0, len(train) - 1, min(n_train_windows, len(train))).round())
-    few = trial_piece(store, fold.train, train[at.astype(int)], dataset)
+    few = trial_piece(store, fold.train, train[evenly(len(train), n_train_windows)], dataset)
     asked = trial_piece(store, test, x_test, dataset)
     rows: list[dict[str, Any]] = []
     for coder in coders:
@@ -114,26 +110,31 @@ def task_loss(
                 raise ContractError("training holds no such sensors")
             learnt = {c.setting: c.rec_BCT for c in coder.code(teacher)} if retrain else {}
             for coded in coder.code(asked):
+                rate = coded.bits / asked.channel_seconds
                 for name in PROBES:
-                    p = fitted[name][0].predict_proba(whole(coded.rec_BCT, n))
+                    x = whole(coded.rec_BCT, n)
+                    got = recalls(test.y_N, fitted[name][0].predict_proba(x), weights_RN)
                     row = {
                         "dataset": dataset,
                         "coder": coder.name,
                         "sort": coder.sort,
                         "setting": coded.setting,
-                        "bits_per_s": coded.bits / asked.channel_seconds,
+                        "bits_per_s": rate,
                         "probe": name,
-                        "accuracy": score(p),
-                        "loss": lost(name, p),
+                        "accuracy": stated(got),
+                        "loss": stated(original[name] - got),
                         "retrained": None,
                         "loss_retrained": None,
                     }
                     if coded.setting in learnt:
                         again = make_baseline(name, sfreq)
                         again.fit(whole(learnt[coded.setting], n), y_train, groups)
-                        p = again.predict_proba(whole(coded.rec_BCT, n))
-                        row |= {"retrained": score(p), "loss_retrained": lost(name, p)}
+                        got = recalls(test.y_N, again.predict_proba(x), weights_RN)
+                        row["retrained"] = stated(got)
+                        row["loss_retrained"] = stated(original[name] - got)
                     rows.append(row)
+                if coder.sort == "codec" and rate > RATES[-1]:
+                    break  # a codec's steps go from coarse to fine
         except ContractError as e:
             rows = [r for r in rows if r["coder"] != coder.name]
             if notes is not None:
@@ -147,9 +148,38 @@ def task_loss(
         "n_test": len(test),
         "seconds": n / sfreq,
         "simulated": asked.simulated,
-        "original": {name: score(p) for name, p in proba.items()},
+        "original": {name: stated(a_R) for name, a_R in original.items()},
         "rows": rows,
     }
+
+
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """At most so many of n, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+
+
+def spread(trials: Trials, most: int) -> Trials:
+    """At most so many trials."""
+    at = evenly(len(trials), most)
+    return replace(trials, x_NCT=trials.x_NCT[at], y_N=trials.y_N[at], group_N=trials.group_N[at])
+
+
+def recalls(y_N: NDArray, proba_NK: NDArray, weights_RN: NDArray) -> NDArray[np.float64]:
+    """Balanced accuracy of the trials as they are, then of each resample, (1 + R,)."""
+    hit_N = proba_NK.argmax(1) == y_N
+    weights = np.concatenate([np.ones((1, len(y_N))), weights_RN])
+    shares = []
+    for k in np.unique(y_N):
+        there = weights[:, y_N == k]
+        with np.errstate(invalid="ignore"):  # a resample may lack a class
+            shares.append((there @ hit_N[y_N == k]) / there.sum(1))
+    return np.asarray(np.nanmean(shares, 0))
+
+
+def stated(value_R: NDArray[np.float64]) -> dict[str, float | None]:
+    """The value, and the 95 % interval of its resamples."""
+    low, high = interval(value_R[1:])
+    return {"mean": float(value_R[0]), "low": low, "high": high}
 
 
 def trial_piece(store: Store, trials: Trials, x_NCT: NDArray[np.float64], dataset: str) -> Piece:

@@ -22,20 +22,24 @@ Row = dict[str, Any]
 TRANSFORMS = ("DCT", "MDCT", "wavelet", "PCA + DCT")
 """Classical coders with a rate to choose; the best of them at a rate is chosen on the test set."""
 LOSSLESS = "int16 + LPC"
+FAITHFUL_DB = -40.0
+"""NMSE above which a lossless coder's step was too coarse to be called lossless."""
 MARK = 0.05
 """A multi-rate model may have so much more NMSE than one trained for the rate."""
 
 
-def reached(rate: float, rates_RS: Array, nmse_RS: Array) -> Array:
-    """NMSE in dB at a rate in each resample, (R,), linear in log rate.
+def reached(rate: float, rates_RS: Array, nmse_RS: Array, unused: bool = False) -> Array:
+    """NMSE in dB at a rate in each resample, (R,), linear in log rate; NaN outside the curve.
 
-    NaN below the lowest rate. Above the highest, what the highest gives: bits may be left unused.
+    Parameters
+    ----------
+    unused : above the highest rate, what the highest gives: bits may be left unused
     """
     out = np.full(len(rates_RS), np.nan)
     for i, (rates, errors) in enumerate(zip(rates_RS, decibel(nmse_RS), strict=True)):
         order = np.argsort(rates)
         rates, errors = rates[order], errors[order]
-        if 0 < rates[0] <= rate:
+        if 0 < rates[0] <= rate and (unused or rate <= rates[-1]):
             out[i] = np.interp(np.log(rate), np.log(rates), errors)
     return out
 
@@ -82,7 +86,7 @@ def duels(
             able = {n: t for n, t in tables.items() if set(paths) <= set(t.paths)}
             curves = {n: curves_on(t, paths, weights_of) for n, t in able.items()}
             for rate in RATES:
-                at = {n: reached(rate, *curve) for n, curve in curves.items()}
+                at = {n: reached(rate, *c, unused=n != name) for n, c in curves.items()}
                 rivals = {"transform": [n for n in TRANSFORMS if n in at]}
                 rivals |= {n: [n] for n in published if n in at and n != name}
                 for against, names in rivals.items():
@@ -122,6 +126,10 @@ def duel_sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
         met = [r for r in mine if r["difference"] is not None]
         wins = [r for r in met if r["difference"]["mean"] < 0]
         losses = [r for r in met if r["difference"]["mean"] >= 0]
+        if not met:
+            if against == "transform":
+                out.append(f"{kind}: {name} has none of the rates that are compared.")
+            continue
         parts = []
         if wins:
             parts.append(f"lower NMSE than {who} at {_listed(wins)} kbit/s a channel")
@@ -131,7 +139,7 @@ def duel_sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
         if lacking:
             silent = "/".join(_k(r["rate"]) for r in lacking)
             one = "it has" if any(r["mine_db"] is None for r in lacking) else f"{who} has"
-            parts.append(f"{one} no rate as low as {silent}")
+            parts.append(f"{one} no such rate as {silent}")
         out.append(f"{kind}: {name}: {'; '.join(parts)}.")
     return out
 
@@ -164,7 +172,7 @@ def lossless_sentences(rows: Sequence[Row]) -> list[str]:
         finest = min(mine, key=lambda r: r["order"])
         rate = finest["bits_per_s"]["mean"]
         idle = [r for r in RATES if r >= rate]
-        if idle:
+        if idle and decibel(finest["nmse"]["mean"]) <= FAITHFUL_DB:
             out.append(
                 f"{kind}: lossless coding at {finest['setting']} of the standard deviation takes "
                 f"{rate / 1000:.2f} kbit/s a channel (NMSE "
@@ -210,12 +218,13 @@ def rate_ratios(
             rates, errors = curves_on(tables[name], paths, weights_of)
             top = int(np.argmax(rates[0]))
             curve = curves_on(tables[multi], paths, weights_of)
-            ratio_R = np.array(
+            mine_R = np.array(
                 [
-                    10 ** ((_within(rate, r, e) - decibel(error)) / 10)
-                    for rate, error, r, e in zip(rates[:, top], errors[:, top], *curve, strict=True)
+                    reached(rate, r[None], e[None])[0]
+                    for rate, r, e in zip(rates[:, top], *curve, strict=True)
                 ]
             )
+            ratio_R = 10 ** ((mine_R - decibel(errors[:, top])) / 10)
             low, high = interval(ratio_R[1:])
             out.append(
                 {
@@ -234,13 +243,6 @@ def rate_ratios(
     return out
 
 
-def _within(rate: float, rates: Array, errors: Array) -> float:
-    """NMSE in dB at a rate of one curve; NaN outside it."""
-    if rate > rates.max():
-        return float("nan")
-    return float(reached(rate, rates[None], errors[None])[0])
-
-
 def ratio_sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
     """One sentence a kind: how many ratios are within the mark."""
     out = []
@@ -252,7 +254,9 @@ def ratio_sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
             f"{r['ratio']['mean']:.3f} of {r['fixed']} at {r['bits_per_s'] / 1000:.2f} kbit/s"
             for r in met
         )
-        lacking = f"; at {len(mine) - len(met)} more rates {multi} has none" * (len(mine) > len(met))
+        lacking = f"; at {len(mine) - len(met)} more rates {multi} has none" * (
+            len(mine) > len(met)
+        )
         verdict = "meets" if len(inside) == len(mine) else "misses"
         out.append(
             f"{kind}: {multi}, one model for all rates, has these shares of the NMSE of models "

@@ -19,7 +19,7 @@ from eval.speech.linear import Logistic, Ridge, fold_of
 from eval.speech.spectrogram import FRAMES_HZ, Patient, n_frames
 from eval.speech.windows import Plan, Window
 
-MOST_FRAMES = 12_000
+MOST_FRAMES = 8_000
 """Training frames of the logistic regression of a patient, drawn at random."""
 SMOOTH = (1, 3, 5)
 """Frames over which probabilities are averaged; which is best is chosen on validation windows."""

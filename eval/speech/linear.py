@@ -23,7 +23,7 @@ HELD_OUT = 0.2
 """Share of the sentences that choose."""
 FOLDS = 4
 """Of ridge, whole sentences each."""
-MOST_STEPS = 100
+MOST_STEPS = 60
 """Of the solver (L-BFGS)."""
 
 Array = NDArray[Any]

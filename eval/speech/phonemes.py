@@ -6,6 +6,7 @@ validation windows. Shapes: N frames, K symbols.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -22,15 +23,17 @@ from brainfm.speech.text import NORMALISER
 from eval.metrics.text import PHONEME_RULE, error_counts
 from eval.speech.answers import LINEAR, NO_BRAIN, Answer, Said, Say
 from eval.speech.decoders import Trained
-from eval.speech.frames import linear_frames
+from eval.speech.frames import MOST_FRAMES, linear_frames
 from eval.speech.language import PHONEME_ORDER, WORD_ORDER, Language
 from eval.speech.scores import Counts, Metric
 from eval.speech.windows import Plan, Window
 
 BEAM = 16
-WEIGHTS, BONUSES = (0.3, 0.7, 1.2), (0.0, 2.0)
-"""Tried for the weight of a language model and the bonus of each symbol or word."""
-CHOOSERS = 16
+WEIGHTS, BONUSES = (0.1, 0.3, 0.7, 1.2), (0.0, 1.0, 2.0)
+DEFAULT = (0.7, 0.0)
+"""Tried for the weight of a language model and the bonus of each symbol or word; and what is taken
+where there is nothing to choose on."""
+CHOOSERS = 12
 """Validation windows that weight and bonus are chosen on, evenly drawn."""
 EXAMPLES = 8
 """Windows whose transcripts are shown."""
@@ -131,9 +134,10 @@ class Transcripts:
             f"Pooled: all errors by all units of the references. Text: {NORMALISER}; phonemes: "
             f"{PHONEME_RULE}. Language models and a lexicon of {len(self.search.lexicon.words)} "
             f"words come from TRAIN transcripts alone; {missing} of {all_words} tested words are "
-            "not among them and cannot be right. Weight and bonus of each row are chosen on "
-            f"{len(self.plan.val)} validation windows. Linear models name the phoneme of each "
-            "frame; silence stands for the blank."
+            f"not among them and cannot be right. Beams of {BEAM}. Weight and bonus of each row "
+            f"{self._how_chosen()}. Linear models name the phoneme of each frame, silence stands "
+            f"for the blank; ridge learns from all training frames, logistic regression from "
+            f"{MOST_FRAMES} of each patient."
         ]
 
     def details(self, said: Mapping[str, Said]) -> dict[str, Any]:
@@ -156,12 +160,16 @@ class Transcripts:
             "chosen": {name: d["chosen"][0] for name, d in known.items()},
         }
 
+    def _how_chosen(self) -> str:
+        many = len(self.plan.val)
+        return f"are chosen on {many} validation windows" if many else "have default values"
+
     def _choices(self, val: Said) -> list[tuple[float, float]]:
         """Weight and bonus of the phonemes' and of the words' search with the fewest errors."""
         windows = self.plan.val
         options = list(product(WEIGHTS, BONUSES))
         if not windows or len(val) != len(windows):
-            return [options[2], options[2]]
+            return [DEFAULT, DEFAULT]
         ids = [tuple(k for k in w.symbols if k != SIL) for w in windows]
         chosen = []
         for ask, truth in (
@@ -222,7 +230,7 @@ class Search:
         )
 
     def _once(self, key: tuple[Any, ...], logp_NK: NDArray[Any], make: Any, find: Any) -> list[str]:
-        one = (*key, logp_NK.shape, logp_NK.tobytes())
+        one = (*key, logp_NK.shape, hashlib.sha256(logp_NK.tobytes()).digest())
         if one not in self._known:
             if key not in self._grammar:
                 self._grammar[key] = make()

@@ -94,6 +94,11 @@ def evaluate(
         )
         answers = {name: _read(task, trained, name, a) for name, a in answers.items()}
         answers |= task.baselines(say)
+        if plan.untaught:
+            notes.append(
+                f"No training window of {', '.join(plan.untaught)}: linear models, one a patient, "
+                "know nothing there."
+            )
         result, said = _scored(task, plan, answers, first_of(trained), n_resamples, seed, say)
         result["notes"] = [*task.notes(), dropped_text(plan.dropped), *notes, *unknown]
         result |= {"head": head, "title": task.title, "shift_s": shift_s}

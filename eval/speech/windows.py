@@ -72,7 +72,8 @@ class Plan:
     split : name of the tested split
     test, val, train : windows; `val` chooses the weights of language models, `train` teaches
     dropped : role -> reason -> windows
-    simulated : whether every tested recording is
+    simulated : whether any tested recording is
+    untaught : tested patients without a training window
     """
 
     store: Store
@@ -89,6 +90,10 @@ class Plan:
     @property
     def patients(self) -> list[str]:
         return sorted({w.patient for w in self.test})
+
+    @property
+    def untaught(self) -> list[str]:
+        return sorted(set(self.patients) - {w.patient for w in self.train})
 
     @property
     def simulated(self) -> bool:

@@ -15,8 +15,9 @@ from brainfm.signals.preprocess import Recipe
 from brainfm.types import Kind
 from data_prep.dataset import DataSet, Job, Package
 from data_prep.datasets import all_datasets, get_dataset
-from data_prep.datasets.bsnb_small import is_switch, presses
+from data_prep.datasets.bsnb_small import FILES, SPLIT, is_switch, presses
 from data_prep.datasets.eegmmidb import labels_of_run
+from data_prep.datasets.mitdb import read_millivolts
 from data_prep.trials import TrialSet
 
 ALL = all_datasets()
@@ -134,3 +135,35 @@ def test_a_damaged_plux_file_is_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\nxxxx")
     with pytest.raises(DataError, match=r"a\.h5: not a PLUX recording"):
         get_dataset("bsnb_ecg").load(Job("bsnb_ecg", "a", (str(tmp_path / "a.h5"),)), Recipe())
+
+
+def test_codecs_are_tested_on_recordings_that_do_not_train():
+    sides = {job: side for job, side in SPLIT.items() if job.startswith("emg")}
+    assert sorted(sides.values()) == ["test", "train", "val"]
+    assert set(SPLIT) == {n for kind in ("EMG", "ECG") for n in FILES[kind]}
+
+
+@pytest.mark.parametrize("name", ["mitdb_208", "mitdb_short"])
+def test_millivolts_of_a_heart_become_volts_of_a_tested_recording(tmp_path, name):
+    dataset = get_dataset(name)
+    beat = np.sin(2 * np.pi * 10 * np.arange(360 * 40) / 360)
+    path = tmp_path / dataset.file
+    if path.suffix == ".npz":
+        np.savez(path, ecg=beat)
+    else:
+        np.savetxt(path, np.stack([beat, 0 * beat], 1), delimiter=",", header="data,label",
+                   comments="")  # fmt: skip
+    r = dataset.load(Job(name, "a", (str(path),)), Recipe())
+    assert r.split == "test" and r.split_group == "mitdb" and len(r.channels) == 1
+    assert r.signal.std() == pytest.approx(1e-3 / 2**0.5, rel=0.02)
+    assert r.duration_s == pytest.approx(40, abs=0.1)
+
+
+def test_a_damaged_heart_is_refused(tmp_path):
+    for name, content in (("a.npz", b"PK\x03\x04xxxx"), ("a.csv", b"hat\n1\n"), ("b.csv", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match="not an ECG of these packages"):
+            read_millivolts(tmp_path / name)
+    np.savez(tmp_path / "b.npz", ecg=np.full(9, np.nan))
+    with pytest.raises(DataError, match="not one row of numbers"):
+        read_millivolts(tmp_path / "b.npz")

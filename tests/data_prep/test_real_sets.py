@@ -65,3 +65,10 @@ def test_small_signals_have_the_size_of_their_kind():
     assert 1e-6 < loaded("bsnb_ecg")["ecg_5_min"].signal.std() < 1e-3
     events = loaded("bsnb_eeg")["eeg_sample_closed_open_eyes"].events
     assert {e.label for e in events} == {"switch"} and len(events) == 4
+
+
+def test_hearts_of_the_arrhythmia_database_enter_and_are_different_pieces():
+    long, short = loaded("mitdb_208")["a"], loaded("mitdb_short")["a"]
+    assert long.duration_s == pytest.approx(300, abs=0.1)
+    assert short.duration_s == pytest.approx(20.8, abs=0.1)
+    assert {long.split, short.split} == {"test"} and 1e-4 < long.signal.std() < 1e-3

@@ -19,9 +19,10 @@ from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
 from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
 from brainfm.types import Codes
 from eval.codec import __main__ as command
+from eval.codec import pages
 from eval.codec.coders import NeuralCoder, chunks, levels_tried, load_codecs, restore_scale
 from eval.codec.curves import Table, differences, nmse_db_at
-from eval.codec.run import evaluate, summary, window_step
+from eval.codec.run import evaluate, summary, window_of_kind, window_step
 from eval.codec.windows import cast, codec_batch, read_pieces
 from eval.metrics import signal
 
@@ -51,6 +52,7 @@ def store(tmp_path_factory):
 @dataclass(frozen=True)
 class RoundingConfig:
     codebook_size: int = 64
+    hop: int = 1
 
 
 class Rounding(Codec):
@@ -75,8 +77,8 @@ class Rounding(Codec):
         return 6 * sfreq
 
 
-def rounding(scale="channel_robust"):
-    return Rounding(RoundingConfig(), Preprocess(RECIPE, Normalise(scale=scale, clip=None)))
+def rounding(scale="channel_robust", hop=1):
+    return Rounding(RoundingConfig(hop=hop), Preprocess(RECIPE, Normalise(scale=scale, clip=None)))
 
 
 def scalar(recipe=RECIPE):
@@ -110,16 +112,19 @@ def test_the_command_writes_tables_figures_and_a_report(store, tmp_path, capsys)
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["name"] == "codec" and last["query"] == "dataset == 'simulated_a'"
     assert {r["coder"] for r in content["rows"]} == {
-        "ours", "DCT", "PCA + DCT", "int16 + LPC", "zero"
+        "ours", "DCT", "MDCT", "wavelet", "PCA + DCT", "int16 + LPC", "zero"
     }  # fmt: skip
     said = " ".join(content["sentences"])
     assert "sub-9.safetensors" in said and "shorter than a window of 2 s" in said
     assert "sub-4.safetensors: 3 of 15 channel windows are flat" in said
     assert "ours has a lower NMSE than the DCT at" in said
+    assert "EEG: ours has none of the rates that are compared" in said
+    assert "The store has no recording of MEG, iEEG (no package holds a real one), EMG, ECG" in said
     page = (out / "report.html").read_text()
     assert page.count("<img") == 3 and page.count("Simulated data, not a recording") == 6
     table = (out / "table.md").read_text()
-    assert "**Simulated data, not recordings.**" in table and "task loss" in table
+    assert "**Simulated data, not recordings.**" in table and "were held out is" in table
+    assert content["tasks"] == [] and content["ratios"] == []
     assert json.loads((out / "report.json").read_text())["data"]["kinds"]["EEG"]["windows"] == 6
     assert not list(out.glob(".*"))
 
@@ -224,10 +229,25 @@ def test_other_people_can_give_the_tables(store):
     assert row["nmse"]["low"] is None and row["groups"] == 1
 
 
+def test_a_window_that_is_no_multiple_of_the_step_is_cut_and_not_refused(store):
+    roles = cast(store, "subject in ['0', '1', '3']", "test")
+    (piece,) = read_pieces(store, roles.test, 2.0, 50, 2, [])  # 128 samples
+    assert piece.x_BCT.shape[2] == 100
+
+
 def test_recordings_all_shorter_than_a_window_are_refused(store):
     roles = cast(store, "subject in ['0', '9']", "test")
     with pytest.raises(DataError, match=r"no recording can be tested.*sub-9"):
-        evaluate(store, roles, [], **FEW)
+        evaluate(store, roles, [NeuralCoder("r", rounding(hop=128))], **FEW)
+
+
+def test_short_recordings_of_a_kind_get_short_windows(store):
+    roles = cast(store, "subject in ['0', '9']", "test")
+    data = evaluate(store, roles, [], **FEW)["data"]
+    assert data["kinds"]["EEG"]["window_s"] == 1.5
+    assert "windows of 1.5 s" in pages.describe({"data": data})
+    # One of three is no reason: it is left out.
+    assert window_of_kind(store, cast(store, None, "test").test, 2.0, 1.0) == 2.0
 
 
 def test_a_window_shorter_than_a_codec_needs_is_refused():

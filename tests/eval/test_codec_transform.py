@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.fft import dct
 
 from brainfm.data.sensors import synthetic_channels
+from eval.codec import bases
 from eval.codec import transform as tc
 from eval.codec.windows import Piece, round_offset, round_scale, standardised
 from eval.metrics import signal
@@ -30,21 +30,6 @@ def fitted(coder, *pieces):
     return coder
 
 
-def test_the_transform_is_that_of_scipy_block_by_block_and_keeps_energy():
-    x = np.random.default_rng(0).normal(size=(2, 3, 640))
-    k = tc.transform(x, SFREQ)
-    np.testing.assert_allclose(k[..., :100], dct(x[..., :100], norm="ortho"))
-    assert [(s.start, s.stop) for s in tc.blocks(640, SFREQ)][-2:] == [(400, 500), (500, 640)]
-    np.testing.assert_allclose((k**2).sum(-1), (x**2).sum(-1))
-    np.testing.assert_allclose(tc.transform(k, SFREQ, inverse=True), x, atol=1e-12)
-
-
-def test_bands_are_half_octaves():
-    band = tc.bands_of(200, SFREQ)  # two blocks, bins of half a hertz
-    assert band[0] == band[1] == 0 and (band[:100] == band[100:]).all()
-    assert band[2] == 2 and band[4] == 4 and band[8] == 6 and (np.diff(band[:100]) >= 0).all()
-
-
 def test_the_zone_around_zero_is_dead():
     q = tc.quantise(np.array([0.66, -0.66, 0.67, -0.67, 1.6, 1.7]), 1.0)
     assert q.tolist() == [0, 0, 1, -1, 1, 2]
@@ -60,10 +45,10 @@ def test_the_error_is_that_of_the_coefficients():
     coder = fitted(tc.TransformCoder([0.5]), piece(seed=1))
     coded = next(coder.code(p))
     scaled = standardised(p)
-    k = tc.transform(scaled.x_BCT, SFREQ)
+    k = bases.cosines(scaled.x_BCT, SFREQ)
     q = tc.quantise(k, 0.5)
     size = np.abs(q)
-    group = np.broadcast_to(tc.bands_of(640, SFREQ), k.shape)
+    group = np.broadcast_to(bases.cosine_bands(640, SFREQ), k.shape)
     centre = coder.centre[0.5][np.minimum(size, 2) - 1, group]
     value = np.where(size > 0, np.sign(q) * (size + centre) * 0.5, 0)
     variance = (scaled.x_BCT - scaled.x_BCT.mean(-1, keepdims=True)) ** 2
@@ -71,7 +56,9 @@ def test_the_error_is_that_of_the_coefficients():
     np.testing.assert_allclose(signal.nmse(coded.target_BCT, coded.rec_BCT), want, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", [tc.TransformCoder, tc.PrincipalCoder])
+@pytest.mark.parametrize(
+    "kind", [tc.TransformCoder, tc.LappedCoder, tc.WaveletCoder, tc.PrincipalCoder]
+)
 def test_a_finer_step_costs_more_and_keeps_more(kind):
     coder = fitted(kind(), piece(seed=1), piece(seed=2))
     coded = list(coder.code(piece()))
