@@ -3,8 +3,8 @@
 What depth electrodes tell of speech lies in the power of their high gamma, a hundredth of the
 signal's. A network that is fed the signal spends itself on slow waves; this one is fed power in
 decibels beside them. Contacts of two people share no place and no tuning, so every person has a
-matrix (as in Du-IN, arXiv 2405.11459, and the day matrices of Willett et al., Nature 620, 2023), and
-what comes after it is shared.
+matrix (as in Du-IN, arXiv 2405.11459, and a day in Willett et al., Nature 620, 2023), and what comes
+after it is shared.
 
 Pretraining hides channels and stretches of time and guesses what they showed: noise of single
 contacts cannot be guessed from others, what many contacts answer to can.
@@ -51,7 +51,7 @@ class BandEncoderConfig:
     """Below this the signal itself is shown, not only its power."""
     sfreq: float = 256.0
     window: int = 64
-    """Samples that power is weighed over, by a Hann window: its length sets how narrow bands are."""
+    """Samples that power is weighed over, at most; as many as a band is narrow."""
     hop: int = 8
     """Samples a step covers."""
     n_regions: int = 64

@@ -85,7 +85,7 @@ class AnySymbol:
 
     def arcs(self, state: tuple[int, ...]) -> Arcs:
         if state not in self._arcs:
-            score_A = np.full(len(self.symbol_A), self.bonus)
+            score_A = np.full(len(self.symbol_A), float(self.bonus))
             next_A: list[tuple[int, ...]] = [()] * len(score_A)
             if self.lm is not None:
                 score_A += self.weight * self.lm.log_probs(state)[self._number]

@@ -119,7 +119,8 @@ def test_the_task_shows_what_is_explained():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"bands_hz": ((20.0, 10.0),)}, {"bands_hz": ((100.0, 140.0),)}, {"subjects": ("a", "a")}]
+    "bad",
+    [{"bands_hz": ((20.0, 10.0),)}, {"bands_hz": ((100.0, 140.0),)}, {"subjects": ("a", "a")}],
 )
 def test_impossible_sizes_are_refused(bad):
     with pytest.raises(ValueError, match="empty or above|repeat"):
