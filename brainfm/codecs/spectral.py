@@ -6,7 +6,7 @@ classical transform coding. What is learned is what every integer probably is, f
 decoder already has (`codecs.context`): lower frequencies, the two blocks before, and channels near
 by. The better the guess, the fewer bits (`codecs.arithmetic`); it also tells where inside its cell
 a coefficient probably lay, and which integers are not worth their bits. One set of weights serves
-every step, hence every rate.
+every step, hence every rate. The idea is that of learned image coding (arXiv 1802.01436, recalled).
 
 Codes are the integers: sources are channels, steps are blocks, levels are frequencies. They have no
 vocabulary, and no sum of their levels is a latent, so that token models do not take them.

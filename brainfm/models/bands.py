@@ -3,8 +3,8 @@
 What depth electrodes tell of speech lies in the power of their high gamma, a hundredth of the
 signal's. A network that is fed the signal spends itself on slow waves; this one is fed power in
 decibels beside them. Contacts of two people share no place and no tuning, so every person has a
-matrix (as in Du-IN, arXiv 2405.11459, and a day in Willett et al., Nature 620, 2023), and what comes
-after it is shared.
+matrix (as in Du-IN, arXiv 2405.11459, and a day in Willett et al., Nature 620, 2023), and what
+comes after it is shared.
 
 Pretraining hides channels and stretches of time and guesses what they showed: noise of single
 contacts cannot be guessed from others, what many contacts answer to can.

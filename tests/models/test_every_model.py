@@ -224,6 +224,7 @@ def test_windows_do_not_see_each_other(model):
 
 
 SHARED = ("__init__", "base", "channelwise", "losses", "masking", "quantize")
+SHARED += ("arithmetic", "bits", "context", "neighbours", "spectral_bytes", "stream", "transform")
 """Files of no single publication."""
 
 

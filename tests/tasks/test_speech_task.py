@@ -166,3 +166,19 @@ def test_channels_may_be_left_out_of_encoders_that_take_any(batch):
     assert t.training_step(batch, 0).isfinite()
     with pytest.raises(ContractError, match="keep_channels is 0"):
         task(keep_channels=0.0)
+
+
+def test_a_loaded_encoder_trains_with_dropout(tmp_path):
+    fresh().eval().save_pretrained(tmp_path)
+    made = task(pretrained=str(tmp_path), encoder=None)
+    assert made.model.training
+    assert made.model.encoder.encoder.training
+    assert not made.model.encoder.tokenizer.training, "the tokenizer only names codes"
+
+
+def test_the_encoder_of_a_decoder_can_be_taken(tmp_path):
+    first = task("regress")
+    first.model.save_pretrained(tmp_path)
+    second = task("ctc", pretrained=str(tmp_path), encoder=None)
+    mine, theirs = second.model.encoder.state_dict(), first.model.encoder.state_dict()
+    assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
