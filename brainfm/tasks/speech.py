@@ -13,6 +13,7 @@ from torch import Tensor
 from brainfm.errors import ContractError
 from brainfm.heads.regress import correlation
 from brainfm.hub import load_model
+from brainfm.models.bands import BandEncoder
 from brainfm.models.base import Encoder
 from brainfm.signals.preprocess import Preprocess, require_same
 from brainfm.speech.decoder import SpeechDecoder, SpeechDecoderConfig
@@ -103,6 +104,11 @@ class DecodeSpeech(BrainTask):
                     f"{pretrained}: holds a {type(encoder).__name__}, which is no encoder; give "
                     "the folder of a pretrained one"
                 )
+        if keep_channels < 1 and isinstance(encoder, BandEncoder):
+            raise ContractError(
+                f"keep_channels is {keep_channels}, but a BandEncoder knows channels by their place "
+                "in a person's list; set it to 1"
+            )
         name = f"{type(encoder).__module__}.{type(encoder).__qualname__}"
         config = SpeechDecoderConfig(
             name, encoder.config, head, head_sizes, tuple(vocabulary or ())

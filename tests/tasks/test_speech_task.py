@@ -9,6 +9,7 @@ from model_batches import make_batch
 from brainfm.codecs.duin import DuINConfig
 from brainfm.errors import ContractError
 from brainfm.hub import load_model
+from brainfm.models.bands import BandEncoder
 from brainfm.models.duin import DuINEncoder, DuINEncoderConfig
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
 from brainfm.signals.preprocess import Preprocess, Recipe
@@ -182,3 +183,8 @@ def test_the_encoder_of_a_decoder_can_be_taken(tmp_path):
     second = task("ctc", pretrained=str(tmp_path), encoder=None)
     mine, theirs = second.model.encoder.state_dict(), first.model.encoder.state_dict()
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
+
+
+def test_channels_known_by_their_place_are_not_dropped():
+    with pytest.raises(ContractError, match="by their place"):
+        task(encoder=BandEncoder(), keep_channels=0.5)
