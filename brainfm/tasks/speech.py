@@ -106,8 +106,8 @@ class DecodeSpeech(BrainTask):
                 )
         if keep_channels < 1 and isinstance(encoder, BandEncoder):
             raise ContractError(
-                f"keep_channels is {keep_channels}, but a BandEncoder knows channels by their place "
-                "in a person's list; set it to 1"
+                f"keep_channels is {keep_channels}, but a BandEncoder knows channels by their "
+                "place in a person's list; set it to 1"
             )
         name = f"{type(encoder).__module__}.{type(encoder).__qualname__}"
         config = SpeechDecoderConfig(
