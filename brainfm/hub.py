@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Iterable
 from dataclasses import asdict, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -95,6 +96,9 @@ class BrainModel(nn.Module):
     def n_parameters(self) -> int:
         """Trainable numbers; codebooks are buffers and do not count."""
         return sum(p.numel() for p in self.parameters())
+
+    def meet(self, batches: Iterable[Any]) -> None:
+        """Look at training windows before learning begins; most models need not, and read none."""
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> Path:
         """Write weights, sizes, preprocessing contract and model card into `folder`.

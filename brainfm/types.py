@@ -284,6 +284,8 @@ class SignalBatch:
     target_B : int64 class of each window, or None
     label_BW : int64 label of each step (1 seizure, 0 not, -1 not judged), or None
     sequence_BL : int64 what was said in each window, as ids in order; -1 after the end, or None
+    span_BL2 : float32 seconds from the window's first sample at which each of these begins and
+        ends, NaN after the end, or None
     stimulus_BNF : float32 features of what was heard, N frames spread evenly over each window,
         or None
     subject_B : int64 who was recorded, as `subject_id` says it, or None
@@ -302,6 +304,7 @@ class SignalBatch:
     target_B: Tensor | None = None
     label_BW: Tensor | None = None
     sequence_BL: Tensor | None = None
+    span_BL2: Tensor | None = None
     stimulus_BNF: Tensor | None = None
     subject_B: Tensor | None = None
     refs: list[WindowRef] = field(default_factory=list)

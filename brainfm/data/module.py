@@ -5,9 +5,10 @@ Shapes: C channels, W steps in a window.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +32,7 @@ from brainfm.data.synthetic import synthetic_store
 from brainfm.data.windows import WindowIndex, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Preprocess
+from brainfm.types import SignalBatch
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +166,17 @@ class BrainDataModule(LightningDataModule):
         )
         self._loaders.append(loader)
         return loader
+
+    def to_meet(self) -> Iterator[SignalBatch]:
+        """Training windows in an order of their own, once, the same in every process.
+
+        For what a model takes from data before it learns; nothing is read unless it asks.
+        """
+        self._require_setup()
+        config = self._plan_config(mixture=self.mixture, seed=self.seed + 1)
+        dataset, plan = self._windows(), PlanSampler(self._index["train"], config)
+        for refs in itertools.islice(iter(plan), len(plan)):
+            yield dataset[refs]
 
     def val_dataloader(self) -> FixedLoader | list[FixedLoader]:
         """The same batches of the val split every time; an empty list if it holds none."""

@@ -27,7 +27,7 @@ from brainfm.errors import DataError
 from brainfm.signals.phonemes import SIL, phoneme_id
 from brainfm.signals.preprocess import Preprocess
 from brainfm.signals.spelling import normalise
-from brainfm.types import SignalBatch, Stimulus, WindowRef
+from brainfm.types import Event, SignalBatch, Stimulus, WindowRef
 
 __all__ = ["SpeechTargets", "SpeechWindows", "Utterance", "cut_speech", "frequent_words"]
 __all__ += ["sentences_judged_on", "spoken", "transcript", "utterances"]
@@ -164,7 +164,9 @@ class SpeechWindows(WindowDataset):
         if self.vocabulary is not None:
             batch.target_B = torch.tensor([self._class_of(u) for u in said])
         if self.targets.phonemes:
-            batch.sequence_BL = padded([self._phonemes(u) for u in said])
+            events = [self._phonemes(u) for u in said]
+            batch.sequence_BL = padded([[phoneme_id(e.label) for e in row] for row in events])
+            batch.span_BL2 = self._spans(events, refs)
         if self.targets.stimulus is not None:
             heard = np.stack([self._frames(ref) for ref in refs])
             batch.stimulus_BNF = torch.from_numpy(heard)
@@ -212,10 +214,20 @@ class SpeechWindows(WindowDataset):
             )
         return found
 
-    def _phonemes(self, u: Utterance) -> list[int]:
-        said = self._of(u.ref.recording)[0]
-        ids = [phoneme_id(e.label) for e in said.phonemes_within(u.start_s, u.stop_s)]
-        return [i for i in ids if self.targets.silence or i != SIL]
+    def _phonemes(self, u: Utterance) -> list[Event]:
+        found = self._of(u.ref.recording)[0].phonemes_within(u.start_s, u.stop_s)
+        return [e for e in found if self.targets.silence or phoneme_id(e.label) != SIL]
+
+    def _spans(self, events: Sequence[Sequence[Event]], refs: Sequence[WindowRef]) -> Tensor:
+        """Begin and end of each phoneme in its window, (B, L, 2); NaN after the last."""
+        longest = max([1, *(len(row) for row in events)])
+        span_BL2 = np.full((len(refs), longest, 2), np.nan, np.float32)
+        for b, (row, ref) in enumerate(zip(events, refs, strict=True)):
+            start_s = ref.start / self.store.recipe.sfreq
+            for i, e in enumerate(row):
+                onset_s = e.onset_s - start_s
+                span_BL2[b, i] = onset_s, onset_s + e.duration_s
+        return torch.from_numpy(span_BL2)
 
     def _frames(self, ref: WindowRef) -> NDArray[np.float32]:
         stimulus = self._stimulus(ref.recording)

@@ -22,6 +22,7 @@ from brainfm.data.index import build_tables, channels_of, read_tables
 from brainfm.data.parts import split_into_parts
 from brainfm.data.paths import store_root
 from brainfm.data.stimulus import map_stimulus
+from brainfm.data.transcript import Transcript, transcript_of
 from brainfm.errors import DataError
 from brainfm.types import Channels, Event, Stimulus, WindowRef, subject_id
 
@@ -30,6 +31,9 @@ __all__ = ["Store", "build_tables", "read_header", "split_into_parts", "write_re
 MAX_OPEN = 256
 """Recordings kept mapped by one process. Each holds a file descriptor, of which a process often
 has 1024; opening one again costs 40 microseconds."""
+MAX_SPOKEN = 1_000_000
+"""Words, phonemes and sentences kept by one process (some 200 MB, 20 hours of speech); what is
+beyond is read again, a header of a thousand events in 10 ms."""
 
 Handle = tuple[NDArray[Any], NDArray[np.float32] | None]
 
@@ -66,6 +70,8 @@ class Store:
         self._persons: list[int] | None = None
         self._open: OrderedDict[int, Handle] = OrderedDict()
         self._pid = os.getpid()
+        self._said: dict[int, Transcript] = {}
+        self._spoken = 0
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -78,8 +84,8 @@ class Store:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # Mapped files do not travel to a spawned worker; it opens its own.
-        return {**self.__dict__, "_open": OrderedDict()}
+        # Mapped files and transcripts do not travel to a spawned worker; it opens its own.
+        return {**self.__dict__, "_open": OrderedDict(), "_said": {}, "_spoken": 0}
 
     def path(self, row: int) -> Path:
         """File of a recording."""
@@ -104,6 +110,23 @@ class Store:
         """Events of a recording, read from its header."""
         events: list[Event] = read_header(self.path(row))["events"]
         return events
+
+    def transcript(self, row: int) -> Transcript:
+        """What was said during a recording; read and checked once.
+
+        Raises
+        ------
+        DataError
+            If the transcript does not fit the recording; see `transcript.transcript_of`.
+        """
+        if row in self._said:
+            return self._said[row]
+        duration_s = float(self._shapes[row, 0]) / self.recipe.sfreq
+        said = transcript_of(self.events(row), duration_s, str(self.path(row)))
+        if self._spoken + len(said) <= MAX_SPOKEN:
+            self._said[row] = said
+            self._spoken += len(said)
+        return said
 
     def stimulus(self, row: int) -> dict[str, Stimulus]:
         """Features of what was heard, by name, mapped and not read; empty where there are none.

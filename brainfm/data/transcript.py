@@ -29,8 +29,8 @@ class Transcript:
     phonemes: tuple[Event, ...] = ()
     sentences: tuple[Event, ...] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.words or self.phonemes or self.sentences)
+    def __len__(self) -> int:
+        return len(self.words) + len(self.phonemes) + len(self.sentences)
 
     def words_within(self, start_s: float, stop_s: float) -> list[Event]:
         """Words whose middle lies in the stretch."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brainfm.data.store import Store
-from brainfm.data.transcript import Transcript, transcript_of
+from brainfm.data.transcript import Transcript
 from brainfm.signals.spelling import normalise
 from brainfm.types import WindowRef
 
@@ -89,8 +89,7 @@ class Utterance:
 
 def transcript(store: Store, row: int) -> Transcript:
     """The transcript of a recording."""
-    duration_s = float(store.recordings["n_samples"].to_numpy()[row]) / store.recipe.sfreq
-    return transcript_of(store.events(row), duration_s, str(store.path(row)))
+    return store.transcript(row)
 
 
 def utterances(

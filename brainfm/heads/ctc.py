@@ -1,6 +1,9 @@
 """A sequence a window, without knowing when: features to phonemes by connectionist temporal
 classification (Graves et al., ICML 2006).
 
+From random weights it first learns to say nothing, and stays there long. Where the times of the
+phonemes are known, `losses["frames"]` shows a way around: learn the phoneme of every frame first.
+
 Shapes: B batch, W steps, N frames, K symbols (0 the blank), L symbols said.
 """
 
@@ -47,15 +50,23 @@ class CTC(nn.Module):
         self.config = config
         self.frames = Frames(config, config.n_symbols)
 
-    def forward(self, features: Features, sequence_BL: Tensor | None = None) -> HeadOutput:
-        """Log-probabilities (B, N, K), and ``losses["ctc"]`` where sequences are given.
+    def forward(
+        self,
+        features: Features,
+        sequence_BL: Tensor | None = None,
+        span_BL2: Tensor | None = None,
+    ) -> HeadOutput:
+        """Log-probabilities (B, N, K), and losses where sequences are given.
 
-        The loss is a mean over windows, each by its number of symbols.
+        "ctc" is a mean over windows, each by its number of symbols. "frames", where the times of
+        the symbols are given too, is the mean cross-entropy of the frames up to the last symbol,
+        the blank standing for what is between symbols.
 
         Parameters
         ----------
         features : Features
         sequence_BL : int64 symbols from 1 on, -1 after the end
+        span_BL2 : seconds in the window at which each begins and ends
 
         Raises
         ------
@@ -75,7 +86,16 @@ class CTC(nn.Module):
             blank=BLANK,
             zero_infinity=self.config.zero_infinity,
         )
-        return HeadOutput(logp_BNK, {"ctc": loss})
+        losses = {"ctc": loss}
+        if span_BL2 is not None:
+            seconds_N = float(features.time_W[0]) + self.frames.frame_s(features.duration_s) * (
+                torch.arange(n_frames, device=logp_BNK.device) + 0.5
+            )
+            label_BN = frame_labels(sequence_BL, span_BL2, seconds_N)
+            losses["frames"] = F.nll_loss(
+                logp_BNK.flatten(0, 1), label_BN.flatten(), ignore_index=PADDING
+            )
+        return HeadOutput(logp_BNK, losses)
 
     def _lengths(self, sequence_BL: Tensor, n_frames: int) -> Tensor:
         said_BL = sequence_BL != PADDING
@@ -98,3 +118,20 @@ class CTC(nn.Module):
                 f"{n_frames}; raise per_step, lower stride, or cut longer windows"
             )
         return length_B
+
+
+def frame_labels(sequence_BL: Tensor, span_BL2: Tensor, seconds_N: Tensor) -> Tensor:
+    """Symbol of each frame (B, N): the blank between symbols, -1 after the last one.
+
+    Parameters
+    ----------
+    sequence_BL : symbols, -1 after the end
+    span_BL2 : seconds at which each begins and ends
+    seconds_N : middle of each frame
+    """
+    begin_BL1, end_BL1 = span_BL2[..., :1], span_BL2[..., 1:]
+    within_BLN = (begin_BL1 <= seconds_N) & (seconds_N < end_BL1)
+    first_BN = within_BLN.int().argmax(1)
+    said_BN = torch.where(within_BLN.any(1), sequence_BL.gather(1, first_BN), BLANK)
+    last_B1 = end_BL1.nan_to_num(-1.0).amax(1)
+    return torch.where(seconds_N < last_B1, said_BN, PADDING)

@@ -4,17 +4,18 @@ What depth electrodes tell of speech lies in the power of their high gamma, a hu
 signal's. A network that is fed the signal spends itself on slow waves; this one is fed power in
 decibels beside them. Contacts of two people share no place and no tuning, so every person has a
 matrix (as in Du-IN, arXiv 2405.11459, and a day in Willett et al., Nature 620, 2023), and what
-comes after it is shared.
+comes after it is shared. The matrix sees features without correlations (`models.whitening`).
 
 Pretraining hides channels and stretches of time and guesses what they showed: noise of single
 contacts cannot be guessed from others, what many contacts answer to can.
 
 Shapes: B batch, C channels, T samples, W steps, K features of a channel (bands, slow waves),
-R regions, D width, P persons.
+M = C K, R regions, D width, P persons.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import pi
 
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from brainfm.errors import ContractError
 from brainfm.models.base import Encoder
+from brainfm.models.whitening import Whitening
 from brainfm.signals.preprocess import Preprocess
 from brainfm.types import Features, SignalBatch, subject_id
 
@@ -46,7 +48,9 @@ class BandEncoderConfig:
         (24.0, 48.0),
         (48.0, 70.0),
         (70.0, 96.0),
+        (96.0, 122.0),
     )
+    """High gamma in two bands: power is the surer, the more of it is looked at."""
     slow_hz: float = 12.0
     """Below this the signal itself is shown, not only its power."""
     sfreq: float = 256.0
@@ -54,12 +58,14 @@ class BandEncoderConfig:
     """Samples that power is weighed over, at most; as many as a band is narrow."""
     hop: int = 8
     """Samples a step covers."""
-    n_regions: int = 64
+    whiten: float | None = 0.003
+    """`ridge` of `models.whitening`; None leaves features correlated."""
+    n_regions: int = 128
     dim: int = 128
     depth: int = 4
     """Residual convolutions over time, the spread of each twice that of the one before."""
     kernel: int = 5
-    dropout: float = 0.3
+    dropout: float = 0.1
     hidden_channels: float = 0.5
     hidden_time: float = 0.25
     """Shares that pretraining hides."""
@@ -120,7 +126,7 @@ class BandEncoder(Encoder):
         super().__init__(c, preprocess)
         people, many = max(1, len(c.subjects)), c.n_channels * c.n_features
         self.register_buffer("filter_K1T", filters(c), persistent=False)
-        self.norm = nn.BatchNorm1d(c.n_features, affine=False)
+        self.whitening = Whitening(c.subjects, many, c.whiten)
         self.mix_PMR = nn.Parameter(torch.randn(people, many, c.n_regions) * many**-0.5)
         self.bias_PR = nn.Parameter(torch.zeros(people, c.n_regions))
         self.enter = nn.Linear(c.n_regions, c.dim)
@@ -138,7 +144,9 @@ class BandEncoder(Encoder):
         return 1
 
     def powers(self, batch: SignalBatch) -> Tensor:
-        """(B, C, W, K) decibels in each band and the slow signal, about unit size; 0 if invalid.
+        """(B, C, W, K) logarithms of power in each band, and the slow signal, in SI units.
+
+        0 where a channel is not valid.
 
         Raises
         ------
@@ -158,15 +166,46 @@ class BandEncoder(Encoder):
             made_MXW = F.conv1d(padded, self.filter_K1T, stride=c.hop)
             n = len(c.bands_hz)
             power_MKW = made_MXW[:, :n].square() + made_MXW[:, n : 2 * n].square()
-            level_MKW = torch.cat([torch.log(power_MKW + QUIETEST), made_MXW[:, 2 * n :]], 1)
-        valid_M = batch.valid_BC.flatten()
-        out = torch.zeros_like(level_MKW)
-        if bool(valid_M.any()):
-            out[valid_M] = self.norm(level_MKW[valid_M])
-        return out.unflatten(0, x_BCT.shape[:2]).transpose(2, 3)
+            # A short window's own scale is noise; levels are those of the recording.
+            scale_M11 = batch.scale_BC.flatten()[:, None, None].float().clamp_min(1e-30)
+            level_MKW = torch.cat(
+                [
+                    torch.log(power_MKW + QUIETEST) + 2 * torch.log(scale_M11),
+                    made_MXW[:, 2 * n :] * scale_M11,
+                ],
+                1,
+            )
+        level_BCWK = level_MKW.unflatten(0, x_BCT.shape[:2]).transpose(2, 3)
+        return torch.where(batch.valid_BC[:, :, None, None], level_BCWK, 0.0)
+
+    def shown(self, batch: SignalBatch, person_B: Tensor) -> Tensor:
+        """(B, W, C K) powers of unit size, as they are for each person; 0 if invalid.
+
+        Raises
+        ------
+        ContractError
+            If the network has met others, but not one of these.
+        """
+        level_BWM = self.powers(batch).transpose(1, 2).flatten(2)
+        z_BWM = self.whitening.standardised(level_BWM, person_B)
+        return torch.where(self._valid(batch)[:, None], z_BWM, 0.0)
+
+    def meet(self, batches: Iterable[SignalBatch]) -> None:
+        """Mean, scale and correlations of people's features, from as many batches as it takes."""
+        for batch in batches:
+            if self.whitening.has_enough():
+                break
+            level_BWM = self.powers(batch).transpose(1, 2).flatten(2)
+            self.whitening.add(level_BWM, self._valid(batch), self.persons(batch))
+        self.whitening.learn()
+
+    def _valid(self, batch: SignalBatch) -> Tensor:
+        """(B, C K)."""
+        return batch.valid_BC.repeat_interleave(self.config.n_features, 1)
 
     def forward(self, batch: SignalBatch) -> Features:
-        h_BWD = self.over_time(self.powers(batch), self.persons(batch))
+        person_B = self.persons(batch)
+        h_BWD = self.over_time(self.shown(batch, person_B), person_B)
         w = h_BWD.shape[1]
         step_s = self.config.hop / self.config.sfreq
         return Features(
@@ -176,11 +215,10 @@ class BandEncoder(Encoder):
             duration_s=step_s,
         )
 
-    def over_time(self, shown_BCWK: Tensor, person_B: Tensor) -> Tensor:
+    def over_time(self, shown_BWM: Tensor, person_B: Tensor) -> Tensor:
         """Features (B, W, D) of band powers."""
-        b, n_channels, w, k = shown_BCWK.shape
-        mix_BMR = self.mix_PMR[person_B, : n_channels * k]
-        region_BWR = shown_BCWK.transpose(1, 2).flatten(2) @ mix_BMR
+        mix_BMR = self.mix_PMR[person_B, : shown_BWM.shape[-1]]
+        region_BWR = self.whitening(shown_BWM, person_B) @ mix_BMR
         h_BWD = self.enter(region_BWR + self.bias_PR[person_B][:, None])
         for block in self.blocks:
             h_BWD = block(h_BWD)
@@ -196,23 +234,23 @@ class BandEncoder(Encoder):
         batch : SignalBatch
         generator : of what is hidden; default: torch's global one
         """
-        c = self.config
-        shown_BCWK, person_B = self.powers(batch), self.persons(batch)
-        b, n_channels, w, k = shown_BCWK.shape
+        c, person_B = self.config, self.persons(batch)
+        shown_BWM = self.shown(batch, person_B)
+        w, k = shown_BWM.shape[1], c.n_features
         where = generator.device if generator is not None else torch.device("cpu")
 
         def drawn(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=generator, device=where).to(shown_BCWK.device)
+            return torch.rand(*shape, generator=generator, device=where).to(shown_BWM.device)
 
-        channel_BC = drawn(b, n_channels) < c.hidden_channels
-        stretches = drawn(b, -(-w // c.hidden_steps)) < c.hidden_time
+        channel_BC = drawn(*batch.valid_BC.shape) < c.hidden_channels
+        stretches = drawn(len(batch), -(-w // c.hidden_steps)) < c.hidden_time
         time_BW = stretches.repeat_interleave(c.hidden_steps, 1)[:, :w]
-        hidden_BCW = (channel_BC[..., None] | time_BW[:, None]) & batch.valid_BC[..., None]
-        h_BWD = self.over_time(torch.where(hidden_BCW[..., None], 0.0, shown_BCWK), person_B)
-        unmix_BRM = self.unmix_PRM[person_B, :, : n_channels * k]
-        guess = (self.leave(h_BWD) @ unmix_BRM).unflatten(2, (n_channels, k)).transpose(1, 2)
-        error = (guess - shown_BCWK).square()[hidden_BCW]
-        truth = shown_BCWK.square()[hidden_BCW]
+        hidden_BWM = channel_BC.repeat_interleave(k, 1)[:, None] | time_BW[..., None]
+        hidden_BWM = hidden_BWM & self._valid(batch)[:, None]
+        h_BWD = self.over_time(torch.where(hidden_BWM, 0.0, shown_BWM), person_B)
+        guess_BWM = self.leave(h_BWD) @ self.unmix_PRM[person_B, :, : shown_BWM.shape[-1]]
+        error = (guess_BWM - shown_BWM).square()[hidden_BWM]
+        truth = shown_BWM.square()[hidden_BWM]
         loss = error.sum() / max(1, error.numel())
         explained = 1 - error.detach().sum() / truth.sum().clamp_min(1e-9)
         return {"loss": loss, "explained": explained}

@@ -5,7 +5,7 @@ Shapes: B batch, N frames, K symbols or classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -29,13 +29,13 @@ from brainfm.speech.search import AnySymbol, beam_search, greedy
 from brainfm.speech.text import vocabulary_of
 from brainfm.types import HeadOutput, SignalBatch
 
-HEADS: dict[str, tuple[type, type, str]] = {
+HEADS: dict[str, tuple[type, type, *tuple[str, ...]]] = {
     "classify": (Classify, ClassifyConfig, "target_B"),
-    "ctc": (CTC, CTCConfig, "sequence_BL"),
+    "ctc": (CTC, CTCConfig, "sequence_BL", "span_BL2"),
     "align": (Align, AlignConfig, "stimulus_BNF"),
     "regress": (Regress, RegressConfig, "stimulus_BNF"),
 }
-"""Name to class, sizes, and the field of a batch that it learns from."""
+"""Name to class, sizes, and the fields of a batch that it learns from; without the first none."""
 SYMBOLS = ("<blank>", *PHONEMES, SILENCE)
 """Names of the classes of CTC."""
 LEXICON, PHONEME_LM, WORD_LM = "lexicon.json", "phonemes.ngram.json", "words.ngram.json"
@@ -151,7 +151,7 @@ class SpeechDecoder(BrainModel):
             preprocess = preprocess or encoder.preprocess
         else:
             encoder = encoder_class(config.encoder)(config.sizes, preprocess)
-        make_head, sizes, self.learns_from = HEADS[config.head]
+        make_head, sizes, self.learns_from, *self._more = HEADS[config.head]
         head_sizes = _filled(sizes, config, encoder)
         config = replace(config, head_sizes=head_sizes)
         super().__init__(config, preprocess)
@@ -166,7 +166,11 @@ class SpeechDecoder(BrainModel):
 
     def forward(self, batch: SignalBatch) -> HeadOutput:
         """Predictions of the head; losses where the batch carries what it learns from."""
-        return self.head(self.encoder(batch), getattr(batch, self.learns_from))
+        targets = [getattr(batch, name) for name in (self.learns_from, *self._more)]
+        return self.head(self.encoder(batch), *targets)
+
+    def meet(self, batches: Iterable[SignalBatch]) -> None:
+        self.encoder.meet(batches)
 
     @torch.no_grad()
     def predict(self, batch: SignalBatch) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: B batch, C channels, T samples, Q quantiser levels, K codes.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -78,6 +78,22 @@ class BrainTask(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             self.adopt(data.preprocess)
+        if stage == "fit":
+            # What was loaded came in evaluation mode, and Lightning leaves it there: no dropout.
+            self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for what learns; what has weights and learns none of them only evaluates.
+
+        A frozen encoder or codec so gives the same features for the same window, while a head on
+        it has its dropout.
+        """
+        super().train(mode)
+        for module in self.modules() if mode else ():
+            learns = [p.requires_grad for p in module.parameters()]
+            if learns and not any(learns):
+                module.eval()
+        return self
 
     def adopt(self, preprocess: Preprocess) -> None:
         """Take over the data's contract: what a model is trained on is what it expects.
@@ -85,6 +101,11 @@ class BrainTask(LightningModule):
         Tasks that start from trained weights override this and refuse another contract.
         """
         self.model.preprocess = preprocess
+
+    def on_fit_start(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.model.meet(batch.to(self.device) for batch in data.to_meet())
 
     def configure_model(self) -> None:
         """Let a strategy that shards weights do so, once."""

@@ -44,6 +44,8 @@ class DecodeSpeech(BrainTask):
         (`<run>/export`)
     encoder : a fresh one instead: the control with the same recipe
     vocabulary : words of the classes. None: those of the data, as many as `n_classes`
+    framewise_steps : so many steps in which "ctc" learns the phoneme of every frame, before it
+        learns sequences; for recordings whose phonemes have true times
     lr, head_lr : of encoder and head; ours, as in `tasks.finetune`
     keep_channels : least share of the channels that a training batch keeps; 1 keeps all
     frozen : parts of parameter names that stay as they are; "encoder." freezes all but the head
@@ -67,6 +69,7 @@ class DecodeSpeech(BrainTask):
         pretrained: str | None = None,
         encoder: Encoder | None = None,
         vocabulary: list[str] | None = None,
+        framewise_steps: int = 0,
         lr: float = 3e-4,
         head_lr: float = 3e-3,
         keep_channels: float = 1.0,
@@ -117,6 +120,7 @@ class DecodeSpeech(BrainTask):
         self.expects = encoder.preprocess if pretrained is not None else None
         self.source = pretrained
         self.head_lr, self.keep_channels = head_lr, keep_channels
+        self.framewise_steps = framewise_steps
         # A loaded encoder comes in evaluation mode and Lightning leaves it there: no dropout.
         self.model.train()
         for name, p in self.model.encoder.named_parameters(prefix="encoder"):
@@ -155,9 +159,21 @@ class DecodeSpeech(BrainTask):
             )
         out = self.model(batch)
         parts = dict(out.losses) if len(out.losses) > 1 else {}
+        loss = sum(out.losses.values())
+        if self.model.config.head == "ctc":
+            early = self.training and self.global_step < self.framewise_steps
+            loss = self._framewise(out) if early else out.losses["ctc"]
         with torch.no_grad():
             shown = self._shown(out, batch)
-        return {"loss": sum(out.losses.values()), **parts, **shown}
+        return {"loss": loss, **parts, **shown}
+
+    def _framewise(self, out: HeadOutput) -> Tensor:
+        if "frames" not in out.losses:
+            raise ContractError(
+                f"framewise_steps is {self.framewise_steps}, but the batch does not say when its "
+                "phonemes are (span_BL2); set it to 0, or read windows through brainfm.data"
+            )
+        return out.losses["frames"]
 
     def _shown(self, out: HeadOutput, batch: SignalBatch) -> dict[str, Tensor]:
         """One number to watch; that of phonemes, which costs a search, in validation alone."""
@@ -171,7 +187,7 @@ class DecodeSpeech(BrainTask):
             own_B = torch.arange(len(given), device=given.device)
             return {"top1": (score_BB.argmax(1) == own_B).float().mean()}
         if self.training:
-            return {"blank_share": given[..., 0].exp().mean()}
+            return {"blank_share": given.argmax(-1).eq(0).float().mean()}
         said = [[i for i in row if i > 0] for row in batch.sequence_BL.tolist()]
         wrong = sum(
             edits(said_b, greedy(logp_NK))

@@ -152,3 +152,12 @@ def test_a_file_damaged_under_the_run_is_one_sentence_from_any_process(broken, w
     with pytest.raises(DataError) as refusal:
         list(loader)
     assert "\n" not in str(refusal.value) and "truncated" in str(refusal.value)
+
+
+def test_windows_to_meet_are_those_of_training_once_and_always_the_same(store):
+    data = module(store)
+    refs = [batch.refs for batch in data.to_meet()]
+    assert refs == [batch.refs for batch in data.to_meet()]
+    rows = store.recordings.iloc[sorted({r.recording for part in refs for r in part})]
+    assert set(rows["split"]) == {"train"}
+    assert sum(map(len, refs)) == sum(len(batch) for batch in data.train_dataloader())

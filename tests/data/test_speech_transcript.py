@@ -1,10 +1,13 @@
 """Transcripts enter only where they belong to their recording."""
 
+import pickle
+
 import pytest
 from spoken import RECIPE, events_of, spoken_recording
 
+from brainfm.data import store as store_module
 from brainfm.data.format import read_header
-from brainfm.data.store import write_recording
+from brainfm.data.store import Store, build_tables, write_recording
 from brainfm.data.transcript import transcript_of
 from brainfm.errors import DataError
 from brainfm.types import Event
@@ -46,6 +49,27 @@ def test_words_within_a_stretch_are_those_whose_middle_lies_in_it():
 def test_a_transcript_of_another_recording_is_refused_by_file_and_value(events, sentence):
     with pytest.raises(DataError, match=sentence):
         transcript_of(events, 10.0, "f.vhdr")
+
+
+def test_a_recordings_header_is_read_once_however_often_it_is_asked(tmp_path, monkeypatch):
+    recording = spoken_recording(["the cat sat"])
+    write_recording(recording, tmp_path / "spoken" / "x.safetensors", recipe=RECIPE)
+    build_tables(tmp_path)
+    read = []
+
+    def counting(path):
+        read.append(path)
+        return read_header(path)
+
+    monkeypatch.setattr(store_module, "read_header", counting)
+    store = Store(tmp_path)
+    assert store.transcript(0) is store.transcript(0) and len(read) == 1
+    assert [w.label for w in store.transcript(0).words] == ["the", "cat", "sat"]
+    assert pickle.loads(pickle.dumps(store))._said == {}
+    monkeypatch.setattr(store_module, "MAX_SPOKEN", 11)  # it says 12
+    crowded = Store(tmp_path)
+    assert crowded.transcript(0) == crowded.transcript(0) == store.transcript(0)
+    assert len(read) == 3
 
 
 def test_rounding_at_the_end_is_forgiven():

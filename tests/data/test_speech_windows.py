@@ -15,6 +15,7 @@ from brainfm.data.speech import (
     padded,
     sentences_judged_on,
     spoken,
+    transcript,
     utterances,
 )
 from brainfm.data.store import Store, build_tables, write_recording
@@ -80,6 +81,21 @@ def test_words_carry_their_own_phonemes(store):
     rows = windows(store, targets)[refs[:4]].sequence_BL
     expected = [phoneme_ids(s.split()) for s in ("DH AH", "K AE T", "S AE T", "AH")]
     assert rows.tolist() == [ids + [-1] * (3 - len(ids)) for ids in expected]
+
+
+def test_phonemes_carry_their_times_in_the_window(store):
+    targets = SpeechTargets(start_s=-0.1, phonemes=True)
+    refs, _ = cut(store, "train", targets)
+    found = windows(store, targets)[refs[:2]]
+    every = transcript(store, row_of(store, "train")).phonemes
+    said = [e for e in every if e.label != "SIL"]
+    for b, (first, many) in enumerate([(0, 2), (2, 3)]):
+        start_s = refs[b].start / 100
+        for i, e in enumerate(said[first : first + many]):
+            expected = torch.tensor([e.onset_s - start_s, e.onset_s + e.duration_s - start_s])
+            torch.testing.assert_close(found.span_BL2[b, i], expected)
+    assert found.span_BL2[0, 2].isnan().all()
+    assert found.span_BL2[0, 0, 0] == pytest.approx(0.1)
 
 
 def test_a_sentence_is_whole_and_its_window_a_round_number_of_seconds(store):

@@ -152,6 +152,14 @@ def test_a_batch_has_one_layout_and_keeps_its_budget(store):
         assert len(batch) * rows["n_channels"].iloc[0] * batch[0].length // 128 <= 300
 
 
+def test_a_window_shorter_than_a_step_is_one_token(trials):
+    index = cut(trials, patch=1)
+    p = PlanSampler(index, PlanConfig(tokens_per_batch=8, patch=1024))
+    shown = [r for batch in epoch(p) for r in batch]
+    assert sorted(shown) == sorted(refs(index)) and min(r.length for r in shown) == 51
+    assert max(len(batch) for batch in epoch(p)) == 2  # four channels each
+
+
 def test_batches_of_a_bucket_are_equally_large_to_one(store):
     sizes = {}
     for batch in epoch(plan(store)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from brainfm.errors import ContractError
-from brainfm.heads.ctc import CTC, CTCConfig
+from brainfm.heads.ctc import CTC, CTCConfig, frame_labels
 from brainfm.speech.search import greedy
 from brainfm.types import Features
 
@@ -89,3 +89,23 @@ def test_a_window_in_which_nothing_was_said_teaches_the_blank():
     model = head()
     out = model(noise(b=1), torch.full((1, 2), -1))
     torch.testing.assert_close(out.losses["ctc"], -out.logits_BK[0, :, 0].sum())
+
+
+def test_frames_are_named_after_what_is_said_in_them():
+    said = torch.tensor([[2, 1], [3, -1]])
+    span = torch.tensor([[[0.02, 0.06], [0.08, 0.12]], [[0.0, 0.03], [torch.nan, torch.nan]]])
+    seconds = (torch.arange(7) + 0.5) / 50
+    assert frame_labels(said, span, seconds).tolist() == [
+        [0, 2, 2, 0, 1, 1, -1],
+        [3, -1, -1, -1, -1, -1, -1],
+    ]
+
+
+def test_the_loss_of_frames_is_their_cross_entropy():
+    model, said = head(), torch.tensor([[1, 2], [3, -1]])
+    span = torch.tensor([[[0.0, 0.04], [0.06, 0.08]], [[0.02, 0.06], [torch.nan, torch.nan]]])
+    out = model(noise(), said, span)
+    names = [[1, 1, 0, 2], [0, 3, 3]]
+    logp = [out.logits_BK[b, n, k] for b, row in enumerate(names) for n, k in enumerate(row)]
+    torch.testing.assert_close(out.losses["frames"], -torch.stack(logp).mean())
+    assert set(model(noise(), said).losses) == {"ctc"}

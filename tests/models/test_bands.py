@@ -30,18 +30,18 @@ def wave(hz, t=512):
     return replace(batch, x_BCWP=x[None, None, None])
 
 
-@pytest.mark.parametrize(("hz", "band"), [(4, 0), (9, 1), (18, 2), (36, 3), (59, 4), (84, 5)])
+@pytest.mark.parametrize(
+    ("hz", "band"), [(4, 0), (9, 1), (18, 2), (36, 3), (59, 4), (84, 5), (110, 6)]
+)
 def test_a_wave_is_loudest_in_its_own_band(hz, band):
-    level_K = encoder().powers(wave(hz))[0, 0, 8:-8, :6].mean(0)
+    level_K = encoder().powers(wave(hz))[0, 0, 8:-8, :7].mean(0)
     assert int(level_K.argmax()) == band
     others = torch.cat([level_K[:band], level_K[band + 1 :]])
     assert level_K[band] > others.max() + 1.0
 
 
 def test_the_slow_feature_is_the_slow_signal():
-    made = encoder().norm  # running statistics are 0 and 1: nothing is scaled
-    assert float(made.running_mean.abs().max()) == 0
-    slow_W = encoder().powers(wave(3))[0, 0, :, 6]
+    slow_W = encoder().powers(wave(3))[0, 0, :, 7]
     middle = 2 * torch.pi * 3 * (torch.arange(64) * 8 + 3.5) / 256
     torch.testing.assert_close(slow_W[8:-8], torch.sin(middle)[8:-8], atol=0.15, rtol=0)
 
@@ -49,7 +49,7 @@ def test_the_slow_feature_is_the_slow_signal():
 def test_filters_do_not_hear_a_constant():
     made = filters(BandEncoderConfig()).double()
     # Bands below 6 Hz are wider than the window allows; the others are deaf to an offset.
-    assert made[1:6].sum(-1).abs().max() < 0.1
+    assert made[1:7].sum(-1).abs().max() < 0.1
     torch.testing.assert_close(made[-1].sum(), torch.ones((), dtype=torch.float64))
 
 
@@ -61,6 +61,34 @@ def test_everybody_has_a_matrix():
         both = model(of(make_batch(1, 4, 256), ANNA)).h_BSWD
     assert not torch.allclose(anna, ben)
     assert torch.equal(anna, both)
+
+
+def test_people_are_met_before_learning():
+    model = encoder(subjects=(ANNA, BEN), n_channels=4)
+    batches = [of(make_batch(1, 4, 4096, seed=i), who) for i, who in enumerate((ANNA, BEN) * 3)]
+    read = iter(batches)
+    model.meet(read)
+    assert next(read, None) is not None  # it stops when it has enough
+    shown_BWM = model.shown(batches[-2], model.persons(batches[-2]))
+    torch.testing.assert_close(shown_BWM.mean((0, 1)), torch.zeros(32), atol=0.3, rtol=0)
+    torch.testing.assert_close(shown_BWM.std((0, 1)), torch.ones(32), atol=0.3, rtol=0)
+
+
+def test_whoever_was_not_met_is_refused():
+    model = encoder(subjects=(ANNA, BEN))
+    model.meet([of(make_batch(1, 4, 4096), ANNA)])
+    model(of(make_batch(1, 4, 256), ANNA))
+    with pytest.raises(ContractError, match="nothing is known of the features of home/ben"):
+        model(of(make_batch(1, 4, 256), BEN))
+
+
+def test_what_was_met_is_saved_with_the_weights(tmp_path):
+    model, batch = encoder(subjects=(ANNA,)), of(make_batch(1, 4, 4096), ANNA)
+    model.meet([batch])
+    model.save_pretrained(tmp_path)
+    again = BandEncoder.from_pretrained(tmp_path).eval()
+    assert torch.equal(again(batch).h_BSWD, model(batch).h_BSWD)
+    assert not torch.equal(encoder(subjects=(ANNA,))(batch).h_BSWD, model(batch).h_BSWD)
 
 
 def test_strangers_are_refused():
@@ -100,6 +128,7 @@ def shared(seed):
 
 def test_what_channels_share_is_learned_from_hiding_some():
     model = encoder(hidden_time=0.0).train()
+    model.meet(shared(2000 + i) for i in range(9))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for i in range(120):
         loss = model.masked_losses(shared(i))["loss"]

@@ -72,6 +72,27 @@ def test_training_on_phonemes_skips_the_search_and_watches_blanks(batch):
     assert set(task().eval().losses(batch)) == {"loss", "per"}
 
 
+def spans(batch):
+    length_B1 = (batch.sequence_BL > 0).sum(1, keepdim=True)
+    at_BL = torch.arange(3.0).repeat(6, 1).where(torch.arange(3) < length_B1, torch.nan)
+    return torch.stack([at_BL / 10, at_BL / 10 + 0.08], -1)
+
+
+def test_phonemes_are_learned_frame_by_frame_first(batch):
+    t = task(framewise_steps=10, head_sizes={**SIZES["ctc"], "hidden": None, "dropout": 0.0})
+    batch.span_BL2 = spans(batch)
+    found = t.train().losses(batch)
+    assert torch.equal(found["loss"], found["frames"]) and found["frames"] != found["ctc"]
+    assert torch.equal((held := t.eval().losses(batch))["loss"], held["ctc"])
+    t = task(framewise_steps=0, head_sizes=SIZES["ctc"])
+    assert torch.equal((later := t.train().losses(batch))["loss"], later["ctc"])
+
+
+def test_frames_without_times_are_refused(batch):
+    with pytest.raises(ContractError, match="framewise_steps is 10, but the batch does not say"):
+        task(framewise_steps=10).train().losses(batch)
+
+
 @pytest.mark.parametrize(
     ("head", "field", "setting"),
     [
