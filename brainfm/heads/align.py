@@ -1,6 +1,10 @@
 """Which stretch of speech was heard: brain segments beside speech features of the same stretch.
 
-Shapes: B batch, N frames, F speech features, Q queries, M candidates, E = N F numbers.
+Cosine between what the brain tells of the features and the features weighs all of them alike,
+those that no brain answers to and those that repeat each other too. With `width` both sides go
+through a matrix that is learned, which leaves out what tells no two stretches apart.
+
+Shapes: B batch, N frames, F speech features, Q queries, M candidates, E numbers of a vector.
 """
 
 from __future__ import annotations
@@ -34,6 +38,11 @@ class AlignConfig(FramesConfig):
     direction: str = "both"
     """"brain": each brain segment among all speech (Defossez et al., Nature Machine Intelligence
     5, 2023); "both": and each speech among all brain segments (CLIP, arXiv 2103.00020)."""
+    width: int | None = None
+    """E, when brain and speech each go through a matrix of their own to vectors of that size; None:
+    the brain tells the N F speech features themselves."""
+    speech_dropout: float = 0.0
+    """Of speech features while training, with `width`: few stretches are learned by heart else."""
     temperature: float = 0.07
     """To begin with, as CLIP's (recalled); it is learned, never below 0.01."""
 
@@ -43,6 +52,13 @@ class AlignConfig(FramesConfig):
             raise ValueError(f"direction is '{self.direction}'; it must be one of {DIRECTIONS}")
         if not self.temperature >= 0.01:
             raise ValueError(f"temperature is {self.temperature}; it must be at least 0.01")
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width is {self.width}; it must be at least 1, or null")
+        if not 0 <= self.speech_dropout < 1 or (self.speech_dropout and self.width is None):
+            raise ValueError(
+                f"speech_dropout is {self.speech_dropout} with width {self.width}; it must lie in "
+                "[0, 1) and needs a width"
+            )
 
 
 class Align(nn.Module):
@@ -58,17 +74,29 @@ class Align(nn.Module):
         if config.n_features is None:
             raise ValueError("n_features is None; give the number of speech features a frame")
         self.config = config
-        self.frames = Frames(config, config.n_features)
-        self.standard = Standard(config.n_features)
+        n, f, e = config.n_frames, config.n_features, config.width
+        self.frames = Frames(config, f if e is None else e)
+        self.standard = Standard(f)
+        self.of_brain = nn.Identity() if e is None else nn.Linear(n * e, e)
+        self.of_speech = (
+            nn.Identity()
+            if e is None
+            else nn.Sequential(nn.Dropout(config.speech_dropout), nn.Linear(n * f, e))
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
     def brain(self, features: Features) -> Tensor:
         """(B, E) unit vectors of brain segments."""
-        return _unit(resampled(self.frames(features).float(), self.config.n_frames))
+        told_BNO = resampled(self.frames(features).float(), self.config.n_frames)
+        return F.normalize(self.of_brain(told_BNO.flatten(1)), dim=-1)
 
     def speech(self, stimulus_BNF: Tensor) -> Tensor:
         """(B, E) unit vectors of stretches of speech."""
-        return _unit(resampled(self.standard(stimulus_BNF.float()), self.config.n_frames))
+        return F.normalize(self.of_speech(self._heard(stimulus_BNF)), dim=-1)
+
+    def _heard(self, stimulus_BNF: Tensor) -> Tensor:
+        """(B, N F) standardised features."""
+        return resampled(self.standard(stimulus_BNF.float()), self.config.n_frames).flatten(1)
 
     def forward(self, features: Features, stimulus_BNF: Tensor | None = None) -> HeadOutput:
         """Unit vectors (B, E) of brain segments; losses where speech is given.
@@ -84,16 +112,13 @@ class Align(nn.Module):
         y_BE = self.speech(stimulus_BNF)
         score_BB = z_BE @ y_BE.T * self.log_scale.clamp(max=math.log(100)).exp()
         own_BB = torch.eye(len(z_BE), dtype=torch.bool, device=z_BE.device)
-        score_BB = score_BB.masked_fill((y_BE @ y_BE.T > SAME) & ~own_BB, -torch.inf)
+        heard_BE = F.normalize(self._heard(stimulus_BNF), dim=-1)
+        score_BB = score_BB.masked_fill((heard_BE @ heard_BE.T > SAME) & ~own_BB, -torch.inf)
         own_B = torch.arange(len(z_BE), device=z_BE.device)
         loss = F.cross_entropy(score_BB, own_B)
         if self.config.direction == "both":
             loss = (loss + F.cross_entropy(score_BB.T, own_B)) / 2
         return HeadOutput(z_BE, {"contrastive": loss})
-
-
-def _unit(x_BNF: Tensor) -> Tensor:
-    return F.normalize(x_BNF.flatten(1), dim=-1)
 
 
 def refuse_duplicates(pool_ME: Tensor, names: Sequence[str] | None = None) -> None:

@@ -30,13 +30,20 @@ from data_prep.speech_embedding import (
     network_files,
     speech_embedding,
 )
+from data_prep.whisper_features import FEATURES_HZ as WHISPER_HZ
+from data_prep.whisper_features import NAME as WHISPER
+from data_prep.whisper_features import whisper_features, whisper_files
 
 VOLT = 1e-4
 """What one deviation of an electrode is taken as; the file has no unit."""
 
 
 class NaplibSpeech(DataSet):
-    """One recording a trial, with words, phonemes, sentences and what was heard."""
+    """One recording a trial, with words, phonemes, sentences and what was heard.
+
+    Stimuli: "mel", "auditory" (the package's own), "speech_embedding", and "whisper" where weights
+    of Whisper tiny.en are on this machine (`data_prep.whisper_features`).
+    """
 
     name = "naplib_speech"
     facts = Facts(
@@ -65,10 +72,11 @@ class NaplibSpeech(DataSet):
         if files is None or networks is None:
             return []
         names = sorted(read_alignment(files[1]))
-        return [Job(self.name, name, (*files[:2], *networks)) for name in names]
+        return [Job(self.name, name, (*files[:2], *networks, *whisper_files())) for name in names]
 
     def load(self, job: Job, recipe: Recipe) -> Recording:
         demo, alignment, *networks = job.files
+        whisper = tuple(networks[2:])
         chapter = next((c for c in read_chapters(demo) if c.name == job.name), None)
         if chapter is None:
             raise DataError(f"{demo}: holds no trial '{job.name}'; fetch the data set again")
@@ -91,6 +99,10 @@ class NaplibSpeech(DataSet):
             "auditory": Stimulus(chapter.auditory_NF.astype(np.float32), chapter.frames_hz),
             NAME: Stimulus(speech_embedding(sound, rate, (networks[0], networks[1])), EMBEDDING_HZ),
         }
+        if whisper:
+            recording.stimulus[WHISPER] = Stimulus(
+                whisper_features(sound, rate, whisper), WHISPER_HZ
+            )
         recording.notes = ["SIMULATED: the electrodes, by naplib's authors", *recording.notes]
         recording.notes += self.facts.nominal[1:]
         return recording

@@ -1,11 +1,13 @@
 """Simulated listeners: patients that no package holds, on real contact coordinates.
 
-Two sets share the patients: sentences made up of 61 words, as many minutes as one likes, and the
-real audiobook of `naplib`. What is learned on the first can be carried to the second.
+Three sets share the patients: sentences made up of 61 words, as many minutes as one likes, a small
+set of them for a demonstration, and the real audiobook of `naplib`. What is learned on the first
+can be carried to the last.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,7 @@ class SimulatedSpeech(SimulatedListeners):
     Parameters
     ----------
     minutes : of each patient, in all sessions together
+    patients : how many, the first ones
     """
 
     name = NAME
@@ -139,11 +142,13 @@ class SimulatedSpeech(SimulatedListeners):
         ),
     )
 
-    def __init__(self, minutes: float = 40.0, seed: int = 21) -> None:
+    def __init__(self, minutes: float = 40.0, patients: int = len(TABLES), seed: int = 21) -> None:
         super().__init__(seed)
-        self.minutes = minutes
+        self.minutes, self.patients = minutes, patients
 
     def sessions(self, number: int, files: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+        if number > self.patients:
+            return []
         return [
             (split, {**self.options(number, split, split), "minutes": self.minutes * share})
             for split, share in SESSIONS.items()
@@ -156,6 +161,20 @@ class SimulatedSpeech(SimulatedListeners):
         many = max(1, round(options["minutes"] * 60 / SENTENCE_S))
         said = draw_sentences(rng, many, options["split"], seed=options["seed"])
         return speak(rng, said, lexicon, sounds)
+
+
+class SpeechDemo(SimulatedSpeech):
+    """Fewer minutes of fewer patients, ready in half a minute."""
+
+    name = f"{NAME}_demo"
+    facts = replace(
+        SimulatedSpeech.facts,
+        title=f"SIMULATED listening: the first two patients of {NAME}, 15 minutes each",
+        splits="by session, 12 + 1.5 + 1.5 minutes of each patient; no sentence is in two splits",
+    )
+
+    def __init__(self) -> None:
+        super().__init__(minutes=15.0, patients=2)
 
 
 class SimulatedAudiobook(SimulatedListeners):
@@ -202,4 +221,5 @@ def _heard(
 
 
 SPEECH = SimulatedSpeech()
+DEMO = SpeechDemo()
 AUDIOBOOK = SimulatedAudiobook()

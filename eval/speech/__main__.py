@@ -127,7 +127,7 @@ def compare(
     ----------
     store : Store
     decoders : of `eval.speech.decoders.load_decoders`
-    folder : gets report.html, report.json and table.md
+    folder : gets report.html, report.json, table.md and the figures
     out : `rich` console for tables, None for silence
     settings : of `eval.speech.run.evaluate`
 
@@ -158,7 +158,12 @@ def compare(
         "same windows; no tested sentence was trained on.",
     )
     for section in sections:
-        pages.add_section(report, section.result, pictures(section))
+        drawn = drawn_into(folder, section.head, pictures(section))
+        section.result["pictures"] = [
+            {"caption": caption, "file": str(path.relative_to(folder))}
+            for caption, path in drawn.items()
+        ]
+        pages.add_section(report, section.result, drawn)
         if out is not None:
             out.print(pages.describe(section.result), highlight=False)
             out.print(rich_table(pages.score_rows(section.result), title=section.title))
@@ -168,6 +173,18 @@ def compare(
     if out is not None:
         out.print(f"report: {page}")
     return {"name": "speech", **report.data, "report": str(page)}
+
+
+def drawn_into(folder: Path, head: str, figures: dict[str, Any]) -> dict[str, Path]:
+    """Caption -> PNG of each figure, `<folder>/figures/<head>_<number>.png`."""
+    from eval.report import figure_png
+
+    drawn = {}
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for number, (caption, figure) in enumerate(figures.items(), 1):
+        drawn[caption] = folder / "figures" / f"{head}_{number}.png"
+        drawn[caption].write_bytes(figure_png(figure))
+    return drawn
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Shapes: N frames, F speech features, Q segments.
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,16 @@ def bars(result: dict[str, Any], metric: str) -> Any:
 
 
 def similarity(section: Section) -> Any:
-    """Scores of segments and candidates, of the decoder and of ridge."""
-    systems = [section.result["main"], RIDGE]
-    fig, axes = figure(4.4 * len(systems), 4.3, len(systems))
+    """Scores of segments and candidates, of the decoder and of linear models."""
+    linear = [r["system"] for r in section.result["rows"] if r["sort"] == LINEAR]
+    systems = [section.result["main"], *linear]
+    fig, axes = figure(4.0 * len(systems), 4.0, len(systems))
     for ax, name in zip(axes, systems, strict=True):
-        score_QQ, patient = section.task.matrix(section.said[name])
+        score_QQ, _ = section.task.matrix(section.said[name])
         score_QQ = score_QQ - score_QQ.mean(1, keepdims=True)
         most = float(np.abs(score_QQ).max()) or 1.0
         ax.imshow(score_QQ, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
-        ax.set_title(f"{name}, {patient.rpartition('/')[2]}", fontsize=9)
+        ax.set_title(name, fontsize=9)
         ax.set_xlabel("speech heard, segment", fontsize=8)
         ax.set_ylabel("brain segment", fontsize=8)
         ax.tick_params(labelsize=7)
@@ -96,9 +98,10 @@ def among_best(section: Section) -> Any:
 
     from brainfm.heads.align import ranks
 
-    fig, (ax,) = figure(5.4, 3.6)
+    fig, (ax,) = figure(7.6, 3.6)
     pool = section.result["facts"]["pool"]
     k = np.arange(1, pool + 1)
+    styles = {sort: cycle(("-", "--", "-.")) for sort in COLOUR_OF}
     for r in section.result["rows"]:
         if r["sort"] == CHANCE:
             continue
@@ -106,10 +109,11 @@ def among_best(section: Section) -> Any:
         rank_Q = ranks(score_QM, torch.from_numpy(section.task.target_Q)).numpy()
         share_K = (rank_Q[:, None] <= k).mean(0)
         wide = 2.0 if r["system"] == section.result["main"] else 1.0
-        ax.plot(k, share_K, color=COLOUR_OF[r["sort"]], lw=wide, label=r["system"])
+        line = next(styles[r["sort"]])
+        ax.plot(k, share_K, line, color=COLOUR_OF[r["sort"]], lw=wide, label=r["system"])
     ax.plot(k, k / pool, ":", color=INK, lw=0.8)
     ax.set(xscale="log", xlabel=f"best k of {pool}", ylabel="share of segments", ylim=(0, 1.02))
-    ax.legend(frameon=False, fontsize=7)
+    ax.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     fig.tight_layout()
     return fig
 

@@ -16,6 +16,7 @@ from eval.speech.spectrogram import LAGS_S, Patient, n_frames
 from eval.speech.windows import Plan, Window
 
 RIDGE = "spectrogram + ridge"
+LIKELIHOOD = "ridge of whole segments, likelihood ratio"
 RIDGE_NOTE = (
     "Ridge reads log power in bands and voltage of every contact, "
     f"{', '.join(f'{lag * 1000:.0f}' for lag in LAGS_S)} ms after each frame, one model a "

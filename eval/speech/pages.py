@@ -121,8 +121,8 @@ def describe(result: Result) -> str:
     mark = "SIMULATED DATA: nobody was recorded. " if result["simulated"] else ""
     return (
         f"{mark}{n['windows']} {t['unit']}s of {n['sentences']} sentences and {n['patients']} "
-        f"patients; {n['train_windows']} training windows teach the baselines. "
-        f"Intervals resample {result['over']}."
+        f"patient{'s' * (n['patients'] != 1)}; {n['train_windows']} training windows teach the "
+        f"baselines. Intervals resample {result['over']}."
     )
 
 
@@ -154,7 +154,7 @@ def add_section(report: Report, result: Result, pictures: dict[str, Any]) -> Non
 
     Parameters
     ----------
-    pictures : caption -> matplotlib figure
+    pictures : caption -> matplotlib figure, or path of a PNG
     """
     simulated = result["simulated"]
     report.heading(result["title"])

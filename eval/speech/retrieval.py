@@ -17,10 +17,12 @@ from brainfm.errors import ContractError, DataError
 from brainfm.heads.align import SAME, ranks, refuse_duplicates
 from eval.speech.answers import CHANCE, LINEAR, Answer, Said, Say
 from eval.speech.decoders import Trained
-from eval.speech.heard import RIDGE, RIDGE_NOTE, ridge_features, stimulus
-from eval.speech.linear import Standard
+from eval.speech.heard import LIKELIHOOD, RIDGE, RIDGE_NOTE, at, ridge_features, stimulus
+from eval.speech.likelihood import MOST_NUMBERS, OVERLAP, fitted, told_of_others
+from eval.speech.linear import FOLDS, Ridge, Standard, fold_of
 from eval.speech.scores import Counts, Metric
-from eval.speech.windows import Plan, Window
+from eval.speech.spectrogram import BINS, Patient
+from eval.speech.windows import Plan, Window, overlapping
 
 
 class Retrieval:
@@ -38,7 +40,7 @@ class Retrieval:
     """
 
     title = "Segments of speech found among others"
-    metrics = (Metric("top-1"), Metric("top-10"))
+    metrics = (Metric("top-10"), Metric("top-1"))
     needs_val = False
 
     def __init__(self, plan: Plan) -> None:
@@ -64,10 +66,42 @@ class Retrieval:
         return list(np.stack(said) @ y_ME.T)
 
     def baselines(self, say: Say) -> dict[str, Answer]:
-        """Guessing, and ridge: cosine of predicted and true features, standardised on TRAIN."""
+        """Guessing, and ridge: by the cosine of predicted and true features, standardised on
+        TRAIN, and by a likelihood ratio.
+        """
         said = self._unit(ridge_features(self.plan, say)) @ self.speech_ME.T
         flat = [np.zeros(len(self.pool), np.float32)] * len(self.plan.test)
-        return {"chance": Answer(CHANCE, [flat]), RIDGE: Answer(LINEAR, [list(said)])}
+        return {
+            "chance": Answer(CHANCE, [flat]),
+            RIDGE: Answer(LINEAR, [list(said)]),
+            LIKELIHOOD: Answer(LINEAR, [self._likelihood(say)]),
+        }
+
+    def _likelihood(self, say: Say) -> Said:
+        """Scores of all candidates; a patient without training windows gives zeros."""
+        plan = self.plan
+        found: Said = [np.zeros(len(self.pool), np.float32)] * len(plan.test)
+        pool_ME = self._few([stimulus(w) for w in self.pool])
+        for patient in plan.patients:
+            if not any(w.patient == patient for w in plan.train):
+                continue
+            say(f"likelihood ratio of {patient}")
+            taught = overlapping(plan, patient, plan.targets.segment_s / OVERLAP)
+            asked = [i for i, w in enumerate(plan.test) if w.patient == patient]
+            frames, fold_N = Patient(plan.store), fold_of(taught, FOLDS)
+            x_NF, heard_NE = frames.binned(taught), self._few([stimulus(w) for w in taught])
+            ridge = Ridge().fit(x_NF, heard_NE, fold_N)
+            ratio = fitted(told_of_others(x_NF, heard_NE, fold_N), heard_NE, fold_N)
+            told_QE = ridge.predict(frames.binned([plan.test[i] for i in asked]))
+            for i, score_M in zip(asked, ratio.scores(told_QE, pool_ME), strict=True):
+                found[i] = score_M
+        return found
+
+    def _few(self, heard: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """(W, E) standardised features of no more than `MOST_NUMBERS`, frames joined if need be."""
+        n, features = heard[0].shape
+        few = min(n, max(1, MOST_NUMBERS // features))
+        return np.stack([at(self.standard(x), few).ravel() for x in heard]).astype(np.float64)
 
     def counts(self, said: Said, val: Said | None) -> dict[str, Counts]:
         score_QM = torch.from_numpy(np.stack(said))
@@ -95,7 +129,11 @@ class Retrieval:
             f"Pool: {m} stretches of {self.plan.targets.segment_s:g} s of "
             f"'{self.plan.targets.stimulus}', all that are tested, of all patients, none twice and "
             f"none overlapping another; chance is {1 / m:.4f} and {min(1, 10 / m):.4f}. Ties count "
-            f"against the true one. {RIDGE_NOTE}"
+            f"against the true one. {RIDGE_NOTE} "
+            f"The likelihood ratio belongs to a ridge from the whole segment ({BINS} stretches) to "
+            f"all its features, taught by training segments {OVERLAP} times as dense: how much "
+            "likelier a stretch is after what ridge said than before, both normal, errors those "
+            "on training sentences that it was not fitted to."
         ]
 
     def details(self, said: Mapping[str, Said]) -> dict[str, Any]:

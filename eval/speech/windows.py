@@ -74,6 +74,7 @@ class Plan:
     dropped : role -> reason -> windows
     simulated : whether any tested recording is
     untaught : tested patients without a training window
+    judged_on : sentences that no training window may touch
     """
 
     store: Store
@@ -86,6 +87,7 @@ class Plan:
     val: list[Window] = field(default_factory=list)
     train: list[Window] = field(default_factory=list)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    judged_on: frozenset[str] = frozenset()
 
     @property
     def patients(self) -> list[str]:
@@ -140,6 +142,8 @@ def plan_windows(
     said: dict[int, Transcript] = {}
     for name, rows in roles.items():
         elsewhere = sentences_judged_on(store, both, name)
+        if name == "train":
+            plan.judged_on = elsewhere
         index, dropped = cut_speech(store, rows, targets, words, patch=patch, elsewhere=elsewhere)
         found = _windows(plan, index.refs(np.arange(len(index))), said)
         plan.dropped[name] = dict(dropped)
@@ -170,6 +174,22 @@ def taught_windows(plan: Plan, query: str) -> list[Window]:
         elsewhere=sentences_judged_on(store, rows, "train"),
     )
     return _windows(replace(plan, targets=targets), index.refs(np.arange(len(index))), {})
+
+
+def overlapping(plan: Plan, patient: str, stride_s: float) -> list[Window]:
+    """The training segments of a patient again, so close together that they overlap."""
+    rows = sorted({w.ref.recording for w in plan.train if w.patient == patient})
+    targets = replace(plan.targets, stride_s=stride_s)
+    index, _ = cut_speech(
+        plan.store,
+        plan.store.recordings.loc[rows],
+        targets,
+        patch=plan.patch,
+        elsewhere=plan.judged_on,
+    )
+    found = _windows(replace(plan, targets=targets), index.refs(np.arange(len(index))), {})
+    require_apart(plan.store, found, [*plan.val, *plan.test])
+    return found
 
 
 def require_apart(

@@ -265,6 +265,36 @@ def test_the_published_electrodes_enter_with_words_and_what_was_heard(fetched, t
     assert prepare_one(jobs[0], RECIPE, tmp_path).status == "skipped"
 
 
+def test_features_of_whisper_are_there_where_its_weights_are(
+    fetched, embedding, monkeypatch, tmp_path
+):
+    module = "data_prep.datasets.naplib_speech"
+    dataset = get_dataset("naplib_speech")
+    without = dataset.jobs(fetched)[0]
+    weights = tuple(str(tmp_path / name) for name in ("config.json", "model.safetensors"))
+    monkeypatch.setattr(f"{module}.whisper_files", lambda: weights)
+
+    def heard(sound, sfreq, files):
+        assert files == weights
+        return np.ones((round(len(sound) / sfreq * 50), 3), np.float32)
+
+    monkeypatch.setattr(f"{module}.whisper_features", heard)
+    job = dataset.jobs(fetched)[0]
+    assert job.files == (*without.files, *weights), "a job with other files is prepared again"
+    stimulus = dataset.load(job, RECIPE).stimulus
+    assert stimulus["whisper"].rate_hz == 50 and stimulus["whisper"].values_NF.shape[1] == 3
+    assert "whisper" not in dataset.load(without, RECIPE).stimulus
+
+
+def test_the_demonstration_has_the_first_two_patients_of_the_large_set(fetched):
+    small, large = (
+        get_dataset(n).jobs(fetched) for n in ("simulated_speech_demo", "simulated_speech")
+    )
+    assert [j.name for j in small] == [j.name for j in large[:6]]
+    assert sum(j.options["minutes"] for j in small) == pytest.approx(30)
+    assert {j.options["split"] for j in small} == {"train", "val", "test"}
+
+
 def test_later_trials_of_the_book_are_judged_on(fetched, embedding):
     dataset = get_dataset("naplib_speech")
     splits = {j.name: dataset.load(j, RECIPE).split for j in dataset.jobs(fetched)}

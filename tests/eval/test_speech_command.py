@@ -71,6 +71,14 @@ def test_the_command_writes_page_numbers_and_table(run):
     assert "Words of a closed vocabulary (simulated)" in table and "| chance |" in table
 
 
+def test_every_figure_lies_beside_the_page_too(run):
+    content, out = run
+    pictures = content["sections"][0]["pictures"]
+    assert [p["file"] for p in pictures] == ["figures/classify_1.png"]
+    assert (out / pictures[0]["file"]).read_bytes().startswith(b"\x89PNG")
+    assert pictures[0]["caption"].startswith("top-1 of every system")
+
+
 def test_a_decoder_without_its_run_needs_to_be_told_its_windows(store, tmp_path):
     folder = save(tmp_path, "alone", data=False)
     with pytest.raises(DataError, match="give --unit"):
