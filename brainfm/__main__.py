@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     detect.add_argument("recording", nargs="?", help="anything MNE reads, of any length")
     detect.add_argument("--checkpoint", required=True, help="folder of a seizure detector")
-    detect.add_argument("--out", help="folder for table, probabilities and timeline; detections")
+    detect.add_argument("--out", help="folder for table, probabilities and timeline (detections)")
     detect.add_argument("--threshold", type=float, help="instead of the checkpoint's own")
     detect.add_argument("--causal", action="store_true", help="refuse filters that look ahead")
     detect.add_argument("--line-freq", type=float, help="Hz, where the recording does not say")

@@ -136,12 +136,12 @@ def encode(
     if not 0 < window_s < float("inf"):
         raise ContractError(f"window_s is {window_s}; give seconds, more than 0")
     model = _model(checkpoint, model)
-    kind = _kind(raw_or_epochs)
+    kind, (window, hop) = _kind(raw_or_epochs), _sizes(model)
     prepare = _from_epochs if kind == "epochs" else _from_raw
     recording, windows, start_s = prepare(
-        raw_or_epochs, model.preprocess.recipe, window_s, _codec(model).window, line_freq, source
+        raw_or_epochs, model.preprocess.recipe, window_s, window, line_freq, source
     )
-    n_samples, hop = windows[0][1] - windows[0][0] if windows else 0, _codec(model).hop
+    n_samples = windows[0][1] - windows[0][0] if windows else 0
     if n_samples < hop:
         raise DataError(
             f"{source or kind}: its longest stretch has {n_samples} samples at "
@@ -215,9 +215,11 @@ def _kind(thing: Any) -> str:
     )
 
 
-def _codec(model: Any) -> Any:
-    """Sizes of the codec: windows are whole numbers of its window, steps of its hop."""
-    return getattr(model, "tokenizer", model).config
+def _sizes(model: Any) -> tuple[int, int]:
+    """Samples of the codec's window and of its hop; of those that have one of them, that one."""
+    config = getattr(model, "tokenizer", model).config
+    window, hop = (getattr(config, name, None) for name in ("window", "hop"))
+    return window or hop or 1, hop or window or 1
 
 
 def _from_raw(

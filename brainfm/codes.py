@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.codes import CodedPiece, CodedRecording, load_codes, save_codes
+from brainfm.data.codes import CodedPiece, CodedRecording, is_code_file, load_codes, save_codes
 from brainfm.errors import ContractError, DataError
 from brainfm.types import Recording
 
@@ -152,9 +152,19 @@ def run(args: Any, say: Callable[[str], None]) -> int:
 
 
 def _encode(args: Any, codec: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    if args.original:
+        raise ContractError(
+            f"--original {args.original} is compared with a decoded signal; give --decode OUT and "
+            "a code file too"
+        )
+    if is_code_file(args.file):
+        raise DataError(f"{args.file}: holds codes already; give --decode OUT for their signal")
     recording = _read(args.file, codec, args.line_freq)
     began = time.perf_counter()
-    coded = encode_recording(recording, codec, args.window, args.half)
+    try:
+        coded = encode_recording(recording, codec, args.window, args.half)
+    except ContractError as e:
+        raise ContractError(f"{args.file} with {args.codec}: {e}") from e
     took = time.perf_counter() - began
     out = save_codes(args.out or Path(args.file).name + ".codes", coded)
     size = out.stat().st_size
@@ -218,6 +228,8 @@ def _read(path: str, codec: Any, line_freq: float | None) -> Recording:
     from brainfm.signals.files.raw import read_raw
     from brainfm.signals.recording import recording_from_raw
 
+    if line_freq is not None and not 0 < line_freq < float("inf"):
+        raise ContractError(f"--line-freq is {line_freq:g}; give Hz, such as 50 or 60")
     raw, notes = read_raw(path)
     recording = recording_from_raw(
         raw, recipe=codec.preprocess.recipe, line_freq=line_freq, source=str(path)

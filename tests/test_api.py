@@ -10,21 +10,25 @@ import torch
 import brainfm
 from brainfm.api import encode, encode_file
 from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
+from brainfm.codecs.meggpt import EphysTokenizer, EphysTokenizerConfig
+from brainfm.codecs.scalar import ScalarCodec, ScalarCodecConfig
 from brainfm.data.collate import batch_from_arrays
 from brainfm.data.synthetic import synthetic_channels
 from brainfm.errors import ContractError, DataError
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
+from brainfm.models.duin import DuINEncoder, DuINEncoderConfig
+from brainfm.models.meggpt import MEGGPT, MEGGPTConfig
 from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
 
 SFREQ = 64.0
+RECIPE = Recipe(sfreq=SFREQ, highpass_hz=0.5, lowpass_hz=24.0)
 NAMES = ["Fp1", "Fp2", "C3", "C4", "O1", "O2"]
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    recipe = Recipe(sfreq=SFREQ, highpass_hz=0.5, lowpass_hz=24.0)
-    made = BrainOmni(BrainOmniConfig(preset="test"), Preprocess(recipe))
+    made = BrainOmni(BrainOmniConfig(preset="test"), Preprocess(RECIPE))
     x = np.random.default_rng(0).normal(size=(8, 6, 128)) * 2e-5
     batch = batch_from_arrays(x, synthetic_channels("EEG", 6), SFREQ, Normalise())
     made.tokenizer.initialise_codebooks(batch)
@@ -120,6 +124,23 @@ def test_epochs_are_windows_with_times_from_their_event(model):
 def test_a_codec_gives_its_dequantised_features(model):
     found = encode(raw(), model=model.tokenizer, window_s=8.0, line_freq=50.0)
     assert found.features.shape[:2] == (4, 5) and found.features.shape[3] == 32
+
+
+@pytest.mark.parametrize(
+    ("made", "steps"),
+    [
+        (lambda: ScalarCodec(ScalarCodecConfig(preset="test"), Preprocess(RECIPE)), 80),
+        (lambda: EphysTokenizer(EphysTokenizerConfig(preset="test"), Preprocess(RECIPE)), 640),
+        (lambda: DuINEncoder(DuINEncoderConfig(preset="test"), Preprocess(RECIPE)), 40),
+        (lambda: MEGGPT(MEGGPTConfig(preset="test"), Preprocess(RECIPE)), 640),
+    ],
+)
+def test_models_with_a_hop_or_a_window_alone_are_read_too(made, steps):
+    torch.manual_seed(0)
+    found = encode(raw(), model=made())
+    assert len(found.features) == 3 and found.features.shape[2] == steps
+    assert found.duration_s * steps == pytest.approx(10.0)
+    assert np.isfinite(found.features).all()
 
 
 def test_saved_features_open_without_pickle(model, tmp_path):

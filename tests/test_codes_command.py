@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from brainfm.__main__ import main
+from brainfm.codecs.duin import DuIN, DuINConfig
 from brainfm.codecs.scalar import ScalarCodec, ScalarCodecConfig
 from brainfm.data.codes import load_codes
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
@@ -123,6 +124,33 @@ def test_names_that_nobody_can_read_are_refused(codec, coded, tmp_path, capsys):
     argv = ["codes", coded, "--codec", codec, "--decode"]
     assert ".npy or .fif" in refused([*argv, str(tmp_path / "x.wav")], capsys)
     assert "_raw.fif" in refused([*argv, str(tmp_path / "x.fif")], capsys)
+
+
+def test_what_stands_in_the_way_of_a_file_is_named(codec, fif, coded, tmp_path, capsys):
+    for out in (tmp_path, f"{coded}/x.codes"):
+        sentence = refused(["codes", fif, "--codec", codec, "--out", str(out)], capsys)
+        assert sentence.startswith(f"{out}: could not be written") and "check the name" in sentence
+    sentence = refused(["codes", coded, "--codec", codec, "--decode", f"{coded}/x.npy"], capsys)
+    assert sentence.startswith(f"{coded}/x.npy: could not be written")
+
+
+def test_options_that_do_not_go_together_are_refused(codec, fif, coded, tmp_path, capsys):
+    assert refused(["codes", coded, "--codec", codec], capsys) == (
+        f"{coded}: holds codes already; give --decode OUT for their signal"
+    )
+    sentence = refused(["codes", fif, "--codec", codec, "--original", fif], capsys)
+    assert "give --decode OUT and a code file too" in sentence
+    argv = ["codes", str(tmp_path), "--codec", codec, "--decode", str(tmp_path / "x.npy")]
+    assert refused(argv, capsys).startswith(f"{tmp_path}: is a folder; give a code file")
+    for hz in ("-50", "0", "nan"):
+        sentence = refused(["codes", fif, "--codec", codec, "--line-freq", hz], capsys)
+        assert sentence == f"--line-freq is {float(hz):g}; give Hz, such as 50 or 60"
+
+
+def test_a_codec_that_cannot_encode_is_named_with_the_recording(fif, tmp_path, capsys):
+    folder = DuIN(DuINConfig(preset="test"), Preprocess(RECIPE)).save_pretrained(tmp_path / "new")
+    sentence = refused(["codes", fif, "--codec", str(folder)], capsys)
+    assert sentence.startswith(f"{fif} with {folder}: the codebook holds no codes yet")
 
 
 def test_an_encoder_is_no_codec(fif, tmp_path, capsys):

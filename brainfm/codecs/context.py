@@ -73,8 +73,8 @@ class ContextModel(nn.Module):
         super().__init__()
         self.config = config
         r, own = config.n_references, len(OWN)
-        # Logarithms of all shown neighbours with and without sign, likeness, size, step.
-        n_in = 2 * (own + 4 * r) + r + 2 + GEOMETRY * r + config.n_features
+        # Logarithms of all shown neighbours with and without sign, likeness, size, step, block.
+        n_in = 2 * (own + 4 * r) + r + 3 + GEOMETRY * r + config.n_features
         self.band = nn.Parameter(torch.randn(N_BANDS, config.n_features) * 0.5)
         self.enter = nn.Linear(n_in, config.width)
         self.hidden = nn.Linear(config.width, config.width)
@@ -84,7 +84,13 @@ class ContextModel(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(
-        self, near: Tensor, geometry: Tensor, band: Tensor, log_step: Tensor, exact: bool = False
+        self,
+        near: Tensor,
+        geometry: Tensor,
+        band: Tensor,
+        log_step: Tensor,
+        log_block: Tensor,
+        exact: bool = False,
     ) -> Guess:
         """Guess integers.
 
@@ -94,20 +100,23 @@ class ContextModel(nn.Module):
         geometry : (..., R * 5) of the references, see `neighbours.geometry`
         band : (...) int64, row of the frequency table
         log_step : (...) log2 of the cell's width, in units of the signal
+        log_block : (...) log2 of the block's length over the usual one
         exact : compute so that any machine gets the same; no gradients
         """
         with torch.autocast(near.device.type, enabled=False):
             near = near.double() if exact else near.float()
-            return self._guess(near, geometry, band, log_step, exact)
+            return self._guess(
+                near, geometry, band, torch.stack([log_step / 4, log_block], -1), exact
+            )
 
     def _guess(
-        self, near: Tensor, geometry: Tensor, band: Tensor, log_step: Tensor, exact: bool
+        self, near: Tensor, geometry: Tensor, band: Tensor, setting: Tensor, exact: bool
     ) -> Guess:
         near, alike_R = self._shown(near)
         sign = near.sign()
         size = plog2(near.abs())
         near_by = plog2(near[..., : len(OWN)].abs().sum(-1) / 4)
-        parts = [size, sign * size, alike_R, near_by[..., None], log_step[..., None] / 4, geometry]
+        parts = [size, sign * size, alike_R, near_by[..., None], setting, geometry]
         table = rounded(self.band, VALUE_GRID) if exact else self.band
         parts.append(table[band])
         x = torch.cat([p.to(near.dtype) for p in parts], -1)

@@ -4,9 +4,10 @@ Contacts are mixed into a few regions, each segment of the mixture becomes a tok
 transformer looks at all tokens of the window, and each token is the nearest of the codes on a
 sphere (arXiv 2405.11459).
 
-As published, a subject has a mixing matrix over its own list of contacts. Codecs trained here
-read the matrix from where the contacts lie, so that one codec serves any montage; they count
-codes in training alone, and put a code that nobody uses back to work.
+As published, a subject has a mixing matrix over its own list of contacts; one codec may hold those
+of many people by name. By default codecs trained here read the matrix from where the contacts lie,
+so that one codec serves any montage; they count codes in training alone, and put a code that nobody
+uses back to work.
 
 Shapes: B batch, C channels, T samples, R regions, N tokens, P samples in a token, D width,
 K codes, E codebook width.
@@ -35,7 +36,7 @@ from brainfm.codecs.sphere import SphereCodebook, SphereCodes, SphereConfig
 from brainfm.errors import ContractError
 from brainfm.nn.geometry import SensorModule
 from brainfm.signals.preprocess import Preprocess
-from brainfm.types import N_KINDS, Codes, SignalBatch
+from brainfm.types import N_KINDS, Codes, SignalBatch, subject_id
 
 DUIN: dict[str, dict[str, Any]] = {
     # 100 ms tokens at 1000 Hz, arXiv 2405.11459; the program's own settings for its sEEG.
@@ -107,8 +108,13 @@ class DuINConfig:
     mixing: str = "geometry"
     """"geometry": weights from positions; "subject": a matrix a subject, as published."""
     n_channels: int | None = None
-    """Length of the list of contacts; of "subject" alone, where it must be given."""
+    """Length of the list of contacts, the longest one of `subjects`; of "subject" alone, where it
+    must be given."""
     n_subjects: int = 1
+    """Rows of the mixing table; those of `subjects` where they are named."""
+    subjects: tuple[str, ...] = ()
+    """People with a matrix each, as "dataset/subject": batches say whose they are (`subject_B`).
+    Contacts are known by their place in that person's list. Empty: the caller gives rows."""
     sensor_dim: int = 64
     """Width of the vector that says where a contact lies; of "geometry" alone."""
     n_regions: int | None = None
@@ -143,8 +149,26 @@ class DuINConfig:
             raise ValueError(f"mixing is '{self.mixing}'; it must be one of {MIXES}")
         if self.mixing == "subject" and not self.n_channels:
             raise ValueError("mixing 'subject' needs n_channels: the length of its contact list")
+        self._name_subjects()
         if prod(self.up_strides) != self.window:
             raise ValueError(f"up_strides {self.up_strides} do not multiply to {self.window}")
+
+    def _name_subjects(self) -> None:
+        names = tuple(self.subjects)
+        object.__setattr__(self, "subjects", names)
+        if not names:
+            return
+        if self.mixing != "subject":
+            raise ValueError(
+                f"subjects are named, but mixing is '{self.mixing}'; set it to subject"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError("subjects repeat; name each once")
+        if self.n_subjects not in (1, len(names)):
+            raise ValueError(
+                f"n_subjects is {self.n_subjects}, but {len(names)} are named; leave it out"
+            )
+        object.__setattr__(self, "n_subjects", len(names))
 
     @property
     def codebook(self) -> SphereConfig:
@@ -210,18 +234,22 @@ class RegionEncoder(nn.Module):
         Raises
         ------
         ContractError
-            If the list of contacts has another length, or is of nobody it knows.
+            If the list of contacts has another length (where people are named: a longer one), or
+            is of nobody it knows.
         """
         c = self.config
         b, n = batch.valid_BC.shape
         if c.mixing == "geometry":
             sensor = self.sensors(batch.pos_BC3, batch.ori_BC3, batch.kind_BC, batch.valid_BC)
             return Contacts(sensor, batch.valid_BC, None)
-        if n != c.n_channels:
+        if n > c.n_channels or (n < c.n_channels and not c.subjects):
             raise ContractError(
                 f"the batch has {n} channels, but this Du-IN mixes a list of {c.n_channels}; "
                 "pick that subject's contacts in their order, or train with mixing 'geometry'"
             )
+        known = batch.subject_B is not None
+        if subject_B is None and c.subjects and (known or len(c.subjects) > 1):
+            subject_B = self._named(batch)
         if subject_B is None:
             if c.n_subjects > 1:
                 raise ContractError(
@@ -236,12 +264,31 @@ class RegionEncoder(nn.Module):
             )
         return Contacts(None, batch.valid_BC, subject_B)
 
+    def _named(self, batch: SignalBatch) -> Tensor:
+        """Row of each window's person in the mixing table, (B,)."""
+        names = self.config.subjects
+        if batch.subject_B is None:
+            raise ContractError(
+                f"the batch does not say who was recorded (subject_B), and this Du-IN has matrices "
+                f"of {len(names)} people; read windows through brainfm.data, or give subject_B"
+            )
+        known = torch.tensor([subject_id(s) for s in names], device=batch.subject_B.device)
+        match_BS = batch.subject_B[:, None] == known
+        if not bool(match_BS.any(1).all()):
+            raise ContractError(
+                f"somebody in this batch is none of the {len(names)} people that this Du-IN has a "
+                f"matrix of ({', '.join(names[:3])}, ...); choose recordings of these, or name "
+                "all in `subjects` and train again"
+            )
+        return match_BS.long().argmax(1)
+
     def mixed(self, x_BCT: Tensor, of: Contacts) -> Tensor:
         """Regions (B, R, T) of whole tokens: zeros fill the last, and channels that are invalid."""
         x = F.pad(x_BCT, (0, -x_BCT.shape[-1] % self.config.window))
         x = torch.where(of.valid_BC[..., None], x, 0.0)
         if of.subject_B is not None:
-            return self.mix(x, of.subject_B)
+            missing = self.config.n_channels - x.shape[1]
+            return self.mix(F.pad(x, (0, 0, 0, missing)) if missing else x, of.subject_B)
         return self.mix(x, of.sensor_BCD, of.valid_BC)
 
     def tokens(self, x_BCT: Tensor, of: Contacts) -> Tensor:
@@ -307,7 +354,7 @@ class DuIN(Codec):
     def unmixed(self, h_BRT: Tensor, of: Contacts) -> Tensor:
         """Regions to contacts, (B, C, T)."""
         if of.subject_B is not None:
-            return self.unmix(h_BRT, of.subject_B)
+            return self.unmix(h_BRT, of.subject_B)[:, : of.valid_BC.shape[1]]
         return self.unmix(h_BRT, of.sensor_BCD, of.valid_BC)
 
     # The codec.
@@ -324,7 +371,8 @@ class DuIN(Codec):
 
         Parameters
         ----------
-        subject_B : rows of the mixing table; needed where several subjects have one
+        subject_B : rows of the mixing table; needed where several people have one and are not
+            named in `DuINConfig.subjects`
         """
         of = self.encoder.contacts(batch, subject_B)
         q = self.quantise(self.encoder.run(self.encoder.tokens(batch.signal_BCT, of)), False)

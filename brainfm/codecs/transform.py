@@ -1,6 +1,6 @@
 """The classical half of a SpectralCodec: cosine transform, blocks, and a quantiser of one step.
 
-Shapes: K frequencies, as many as samples in a block.
+Shapes: T samples, F blocks, K frequencies, as many as samples in a block.
 """
 
 from functools import lru_cache
@@ -23,6 +23,19 @@ def block_of(n_samples: int, wanted: int) -> int:
     """The divisor of `n_samples` that is nearest to `wanted` (in ratio)."""
     divisors = [d for d in range(1, n_samples + 1) if n_samples % d == 0]
     return min(divisors, key=lambda d: abs(log2(d / wanted)))
+
+
+def lengths_of(n_samples: int, longest: int, shortest: int) -> list[int]:
+    """Blocks that so many samples may be cut into: `block_of`, its half, ... down to `shortest`."""
+    lengths = [block_of(n_samples, longest)]
+    while lengths[-1] % 2 == 0 and lengths[-1] // 2 >= shortest:
+        lengths.append(lengths[-1] // 2)
+    return lengths
+
+
+def transformed(x: Tensor, k: int) -> Tensor:
+    """Coefficients (..., F, K) of samples (..., T) in blocks of K."""
+    return x.unflatten(-1, (-1, k)) @ cosines(k).T.to(x.device)
 
 
 def quantise(coefficient: Tensor, step: float | Tensor, rounding: float) -> Tensor:

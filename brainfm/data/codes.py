@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.publish import publish
+from brainfm.data.publish import publish, table_of
 from brainfm.errors import ContractError, DataError
 from brainfm.types import Channels
 
@@ -149,6 +149,15 @@ def save_codes(path: str | Path, coded: CodedRecording) -> Path:
     return path
 
 
+def is_code_file(path: str | Path) -> bool:
+    """Whether a file begins as one that `save_codes` wrote, of whichever version."""
+    try:
+        metadata = table_of(Path(path))[0].get("__metadata__", {})
+    except DataError:
+        return False
+    return str(metadata.get("format", "")).startswith(FORMAT.rstrip("0123456789"))
+
+
 def load_codes(path: str | Path) -> CodedRecording:
     """Read a code file.
 
@@ -161,7 +170,10 @@ def load_codes(path: str | Path) -> CodedRecording:
 
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; `python -m brainfm codes RECORDING` writes one")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(
+            f"{path}: {what}; give a code file, which `python -m brainfm codes RECORDING` writes"
+        )
     try:
         with safe_open(str(path), "numpy") as f:
             metadata = f.metadata() or {}

@@ -39,26 +39,38 @@ def publish(path: Path) -> Iterator[Path]:
             os.close(folder)
     except (OSError, SafetensorError) as e:
         raise DataError(
-            f"{path}: could not be written ({e}); free space on that disk, or check its "
-            "permissions, and run again: nothing was published"
+            f"{path}: could not be written ({e}); check the name, the permissions and the space of "
+            "that disk, and run again: nothing was published"
         ) from e
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where a file stands in place of the folder there is nothing to take away.
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
 
 
-def table_of(path: Path) -> tuple[dict[str, Any], int, int]:
-    """Table of a safetensors file, where its samples begin, and the size of the file."""
+def table_of(path: Path, again: str = REDO) -> tuple[dict[str, Any], int, int]:
+    """Table of a safetensors file, where its samples begin, and the size of the file.
+
+    Parameters
+    ----------
+    again : what to do where it is damaged
+
+    Raises
+    ------
+    DataError
+        If the file is missing, cut off or no safetensors file.
+    """
     try:
         with open(path, "rb") as f:
             size = os.fstat(f.fileno()).st_size
             length = struct.unpack("<Q", f.read(8))[0] if size >= 8 else 0
             if not 2 <= length <= size - 8:
-                raise DataError(f"{path}: truncated or not a safetensors file; {REDO}")
+                raise DataError(f"{path}: truncated or not a safetensors file; {again}")
             table = json.loads(f.read(length))
     except FileNotFoundError as e:
         raise DataError(f"{path}: missing; run `python -m data_prep finalize`") from e
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
-        raise DataError(f"{path}: damaged header ({type(e).__name__}: {e}); {REDO}") from e
+        raise DataError(f"{path}: damaged header ({type(e).__name__}: {e}); {again}") from e
     if not isinstance(table, dict):
-        raise DataError(f"{path}: damaged header (no table); {REDO}")
+        raise DataError(f"{path}: damaged header (no table); {again}")
     return table, 8 + length, size

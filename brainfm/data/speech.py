@@ -19,7 +19,7 @@ from torch import Tensor
 
 from brainfm.data.collate import WindowDataset
 from brainfm.data.stimulus import frames_between
-from brainfm.data.store import Store
+from brainfm.data.store import MAX_OPEN, Store
 from brainfm.data.transcript import Transcript
 from brainfm.data.utterances import SpeechTargets, Utterance, transcript, utterances
 from brainfm.data.windows import SEGMENT, WindowIndex, bucketed
@@ -263,6 +263,8 @@ class SpeechWindows(WindowDataset):
                 )
             break
         self._heard[row] = found
+        if len(self._heard) > MAX_OPEN:  # each holds a file descriptor
+            del self._heard[next(iter(self._heard))]
         return found
 
 

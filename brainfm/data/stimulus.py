@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from brainfm.data.publish import REDO, publish, table_of
+from brainfm.data.publish import publish, table_of
 from brainfm.errors import DataError
 from brainfm.types import Recording, Stimulus
 
 FORMAT = "brainfm.stimulus.1"
 SUFFIX = ".stimulus.safetensors"
+AGAIN = "copy the right one, or delete {} and run `python -m data_prep run` again"
+"""What to do where the two files do not belong together; the recording is prepared anew."""
 FRAMES_SHORT = 2
 """Frames by which features may miss the end of a recording: windows of analysis end earlier."""
 
@@ -90,18 +92,23 @@ def map_stimulus(path: Path, known: dict[str, Any]) -> dict[str, Stimulus]:
     """
     if not known:
         return {}
-    beside = stimulus_path(path)
-    table, start, size = table_of(beside)
+    beside, again = stimulus_path(path), AGAIN.format(path.name)
+    if not beside.is_file():
+        raise DataError(f"{beside}: missing, but {path.name} names it: {again}")
+    table, start, size = table_of(beside, again)
     found: dict[str, Stimulus] = {}
     try:
         metadata = table.pop("__metadata__", {})
         shapes = {name: place["shape"] for name, place in table.items()}
         if metadata.get("format") != FORMAT or shapes != known["shape"]:
-            raise DataError(f"{beside}: holds {shapes} where {path.name} names {known['shape']}")
+            raise DataError(
+                f"{beside}: holds {shapes} where {path.name} names {known['shape']}; it belongs to "
+                f"another recording: {again}"
+            )
         if json.loads(metadata["rate_hz"]) != known["rate_hz"]:
             raise DataError(
                 f"{beside}: its rates are {metadata['rate_hz']}, {path.name} says "
-                f"{known['rate_hz']}; {REDO}"
+                f"{known['rate_hz']}; {again}"
             )
         with open(beside, "rb") as f:
             content = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
@@ -109,14 +116,14 @@ def map_stimulus(path: Path, known: dict[str, Any]) -> dict[str, Stimulus]:
             first, last = place["data_offsets"]
             count = int(np.prod(place["shape"]))
             if place["dtype"] != "F32" or start + last > size or last - first != 4 * count:
-                raise DataError(f"{beside}: truncated inside '{name}'; {REDO}")
+                raise DataError(f"{beside}: truncated inside '{name}'; {again}")
             flat = np.frombuffer(content, np.float32, count, start + first)
             values_NF = flat.reshape(place["shape"])
             found[name] = Stimulus(values_NF, known["rate_hz"][name])
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-        raise DataError(f"{beside}: cannot be mapped ({type(e).__name__}: {e}); {REDO}") from e
+        raise DataError(f"{beside}: cannot be mapped ({type(e).__name__}: {e}); {again}") from e
     return found
 
 
@@ -132,7 +139,9 @@ def verify_stimulus(path: Path, known: dict[str, Any]) -> None:
         return
     map_stimulus(path, known)
     if _sha256(stimulus_path(path)) != known["sha256"]:
-        raise DataError(f"{stimulus_path(path)}: does not match its checksum; {REDO}")
+        raise DataError(
+            f"{stimulus_path(path)}: does not match its checksum; {AGAIN.format(path.name)}"
+        )
 
 
 def frames_between(

@@ -61,16 +61,22 @@ def transcript_of(events: Sequence[Event], duration_s: float, where: str) -> Tra
     Raises
     ------
     DataError
-        If a text is empty, a phoneme unknown, an onset before the one listed before it or before
-        the recording, or an end past the recording's end.
+        If an event is no numbers and a text, a text is empty, a phoneme unknown, an onset before
+        the one listed before it or before the recording, or an end past the recording's end.
     """
     parts = []
     for prefix in (WORD, PHONEME, SENTENCE):
-        spoken = [
-            Event(float(e.onset_s), float(e.duration_s), e.label[len(prefix) :].strip())
-            for e in events
-            if e.label.startswith(prefix)
-        ]
+        try:
+            spoken = [
+                Event(float(e.onset_s), float(e.duration_s), e.label[len(prefix) :].strip())
+                for e in events
+                if e.label.startswith(prefix)
+            ]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{where}: an event is no onset and duration in seconds with a text ({error}); "
+                "correct it or leave it out"
+            ) from error
         _check(prefix[:-1], spoken, duration_s, where)
         parts.append(tuple(spoken))
     return Transcript(*parts)

@@ -14,6 +14,7 @@ import numpy as np
 
 from brainfm.data.store import Store
 from brainfm.data.transcript import Transcript
+from brainfm.errors import DataError
 from brainfm.signals.spelling import normalise
 from brainfm.types import WindowRef
 
@@ -59,6 +60,14 @@ class SpeechTargets:
         if self.unit == "word" and self.stop_s <= self.start_s:
             raise ValueError(
                 f"a word's window from {self.start_s:g} to {self.stop_s:g} s is empty; raise stop_s"
+            )
+        if not (np.isfinite(self.start_s) and np.isfinite(self.stop_s)):
+            raise ValueError(
+                f"start_s is {self.start_s} and stop_s {self.stop_s}; give seconds, such as 0 and 1"
+            )
+        if isinstance(self.vocabulary, int) and self.vocabulary < 1:
+            raise ValueError(
+                f"vocabulary is {self.vocabulary}; give a number of words from 1, or a list"
             )
         for name in ("segment_s", "stride_s", "round_s", "longest_s", "frames_hz"):
             value = getattr(self, name)
@@ -107,10 +116,17 @@ def utterances(
     patch : samples in a step of the model; windows hold whole steps
     said : its transcript, if it was read before
     dropped : is told how many windows were left out for which reason
+
+    Raises
+    ------
+    DataError
+        If segments are shorter than a step of the model, or less than a sample apart.
     """
     said = said if said is not None else transcript(store, row)
     dropped = Counter() if dropped is None else dropped
     sfreq, step = store.recipe.sfreq, patch or 1
+    if targets.unit == "segment":
+        _refuse_tiny(targets, step / sfreq, 1 / sfreq)
     inside = store.intervals(row)
     found: dict[WindowRef, Utterance] = {}
     for text, onset, end, seconds in _stretches(said, targets):
@@ -123,7 +139,9 @@ def utterances(
         whole = np.ceil(steps - 1e-6) if targets.unit == "sentence" else np.floor(steps + 1e-6)
         ref = WindowRef(row, start, int(whole) * step)
         fits = (inside[:, 0] <= start) & (start + ref.length <= inside[:, 1])
-        if not ref.length or not fits.any():
+        if ref.length <= 0:
+            dropped["window without a step"] += 1
+        elif not fits.any():
             dropped["past the edge of the recording"] += 1
         elif targets.unit == "segment":
             onset, end = start / sfreq, (start + ref.length) / sfreq
@@ -153,6 +171,16 @@ def _stretches(said: Transcript, targets: SpeechTargets) -> list[tuple[str, floa
             found.append(("", onset, onset + length, length))
             onset += stride
     return found
+
+
+def _refuse_tiny(targets: SpeechTargets, step_s: float, sample_s: float) -> None:
+    for name, least in (("segment_s", step_s), ("stride_s", sample_s)):
+        value = getattr(targets, name)
+        if value is not None and value < least - 1e-9:
+            raise DataError(
+                f"{name} is {value:g}, less than {least:g} s, which is a step of the model or a "
+                f"sample of the store; raise {name}"
+            )
 
 
 def _refuse_bad_words(words: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """One label a window: features to class logits and a cross-entropy.
 
-Shapes: B batch, S sources (or sensors), W steps, D width, F flat features, K classes.
+Shapes: B batch, S sources (or sensors), W steps, D width, A queries, F flat features, K classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from brainfm.errors import ContractError
 from brainfm.types import Features, HeadOutput
 
-POOLINGS = ("flatten", "time_mean", "mean")
+POOLINGS = ("flatten", "time_mean", "mean", "attend")
+ANY_SOURCES = ("mean", "attend")
+"""Poolings whose weights do not know sources by their place: one head for many montages."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class ClassifyConfig:
     """
 
     n_classes: int
-    n_sources: int
+    n_sources: int | None
+    """None: any number, a different one in each batch; for "mean" and "attend"."""
     n_steps: int
     dim: int
     pooling: str = "flatten"
     """"flatten": every source and step has weights of its own (when matters). "time_mean":
-    steps are averaged, as published for BrainOmni. "mean": sources are averaged too."""
+    steps are averaged, as published for BrainOmni. "mean": sources are averaged too. "attend":
+    sources are averaged with weights that the features themselves earn, steps are kept."""
+    n_queries: int = 4
+    """Averages over sources that "attend" takes, each with weights of its own."""
     dropout: float = 0.1
     """Of the pooled features, while training; BrainOmni's downstream head, arXiv 2505.18185."""
     hidden: int | None = None
@@ -44,15 +50,22 @@ class ClassifyConfig:
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is '{self.pooling}'; it must be one of {POOLINGS}")
-        for key in ("n_classes", "n_sources", "n_steps", "dim"):
-            if getattr(self, key) < 1:
+        if self.n_sources is None and self.pooling not in ANY_SOURCES:
+            raise ValueError(
+                f"pooling '{self.pooling}' has weights of their own for every source; give "
+                f"n_sources, or one of {ANY_SOURCES}"
+            )
+        for key in ("n_classes", "n_sources", "n_steps", "dim", "n_queries"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must be at least 1")
 
     @property
     def n_features(self) -> int:
         """Length F of the pooled vector."""
-        sources = 1 if self.pooling == "mean" else self.n_sources
-        return sources * self.dim * (self.n_steps if self.pooling == "flatten" else 1)
+        n_steps = 1 if self.pooling in ("mean", "time_mean") else self.n_steps
+        sources = {"mean": 1, "attend": self.n_queries}.get(self.pooling, self.n_sources)
+        return sources * self.dim * n_steps
 
 
 class Classify(nn.Module):
@@ -73,6 +86,9 @@ class Classify(nn.Module):
         n = config.n_features
         self.register_buffer("centre_F", torch.zeros(n))
         self.register_buffer("scale", torch.ones(()))
+        if config.pooling == "attend":
+            # Zeros: every source counts the same until some turn out to tell more.
+            self.query_AD = nn.Parameter(torch.zeros(config.n_queries, config.dim))
         self.dropout = nn.Dropout(config.dropout)
         if config.hidden is None:
             self.out: nn.Module = nn.Linear(n, config.n_classes)
@@ -90,18 +106,30 @@ class Classify(nn.Module):
             If the features have other sizes than the head was made for.
         """
         c = self.config
-        if tuple(features.h_BSWD.shape[1:]) != (c.n_sources, c.n_steps, c.dim):
+        found = tuple(features.h_BSWD.shape[1:])
+        if found != (found[0] if c.n_sources is None else c.n_sources, c.n_steps, c.dim):
             raise ContractError(
-                f"features are {tuple(features.h_BSWD.shape[1:])} (sources, steps, width), the "
+                f"features are {found} (sources, steps, width), the "
                 f"head was made for {(c.n_sources, c.n_steps, c.dim)}; give windows of the length "
-                "it was made for, or set the head's n_sources and n_steps"
+                "it was made for, or set the head's n_sources and n_steps (n_sources null, with "
+                "pooling 'attend', for montages of any number)"
             )
-        if c.pooling == "mean":
+        if c.pooling == "attend":
+            pooled_BF = self._attended(features).flatten(1)
+        elif c.pooling == "mean":
             pooled_BF = features.pooled()
         else:
             h = torch.where(features.valid_BS[..., None, None], features.h_BSWD, 0.0)
             pooled_BF = (h if c.pooling == "flatten" else h.mean(2)).flatten(1)
         return (pooled_BF - self.centre_F) * self.scale
+
+    def _attended(self, features: Features) -> Tensor:
+        """(B, A, W, D) averages over valid sources, weighted by how each looks over time."""
+        h = torch.where(features.valid_BS[..., None, None], features.h_BSWD, 0.0)
+        score_BSA = h.mean(2) @ self.query_AD.T * self.config.dim**-0.5
+        weight_BSA = score_BSA.masked_fill(~features.valid_BS[..., None], -1e9).softmax(1)
+        # Without any valid source all is zero, as in the other poolings.
+        return torch.einsum("bswd,bsa->bawd", h, weight_BSA)
 
     @torch.no_grad()
     def calibrate(self, features: Features) -> None:

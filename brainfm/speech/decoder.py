@@ -52,12 +52,17 @@ class SearchConfig:
     """Of the n-gram's log-probabilities (of phonemes, or of words where a lexicon is used)."""
     bonus: float = 0.0
     """Added for each phoneme, or each word where a lexicon is used."""
+    lookahead: int = 2
+    """Order of the n-gram of words that is asked inside words already (`lexicon.WordGrammar`); at
+    most its own, and none where there is no such model."""
 
     def __post_init__(self) -> None:
         if self.beam is not None and self.beam < 1:
             raise ValueError(f"beam is {self.beam}; it must be at least 1, or null for greedy")
         if not self.weight >= 0:
             raise ValueError(f"weight is {self.weight}; it must not be negative")
+        if self.lookahead < 0:
+            raise ValueError(f"lookahead is {self.lookahead}; it must not be negative")
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,10 @@ class SpeechDecoder(BrainModel):
                 "search.beam to 32 or so"
             )
         silence = self.config.head_sizes.n_symbols == len(SYMBOLS)
-        grammar = WordGrammar(self.lexicon, self.word_lm, search.weight, search.bonus, silence)
+        ahead = min(search.lookahead, self.word_lm.order) if self.word_lm else 0
+        grammar = WordGrammar(
+            self.lexicon, self.word_lm, search.weight, search.bonus, silence, ahead
+        )
         results = [beam_search(logp_NK, grammar, search.beam) for logp_NK in logp_BNK]
         return [tuple(words_in(best[0].states)) if best else () for best in results]
 

@@ -1,6 +1,6 @@
 """Words as phonemes: which words there are, and a search that can only say them.
 
-Shapes: A arcs.
+Shapes: A arcs, V words, N nodes of the tree of words.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from brainfm.errors import DataError
+from brainfm.errors import ContractError, DataError
 from brainfm.signals.phonemes import SIL, phoneme_ids, phoneme_symbol
-from brainfm.speech.ngram import NGram
+from brainfm.speech.ngram import CACHED, NGram
 from brainfm.speech.search import Arcs
 from brainfm.speech.text import vocabulary_of
 
@@ -128,6 +129,17 @@ class WordGrammar:
     weight : of the n-gram's log-probabilities
     bonus : added for each word
     silence : whether SIL may stand between words, where the decoder was trained with it
+    lookahead : inside a word, count beforehand what the n-gram model (of this order at most: 1 is a
+        unigram) gives to the best word that can still come, and settle up where the word ends
+        (Ortmanns et al., ICSLP 1996). Words at a beam's edge are then judged by both
+        signal and language; scores of whole words are those without. 0: at ends of words alone
+
+    Raises
+    ------
+    ContractError
+        If a lookahead is asked for without an n-gram model, or of an order that it does not have.
+    DataError
+        If the n-gram model has a closed vocabulary without some word of the lexicon.
     """
 
     def __init__(
@@ -137,8 +149,16 @@ class WordGrammar:
         weight: float = 1.0,
         bonus: float = 0.0,
         silence: bool = False,
+        lookahead: int = 0,
     ) -> None:
+        if not 0 <= lookahead <= (lm.order if lm else 0):
+            raise ContractError(
+                f"lookahead is {lookahead}, but the search has "
+                f"{f'an n-gram model of order {lm.order}' if lm else 'no n-gram model'}; give a "
+                f"number from 0 to {lm.order if lm else 0}"
+            )
         self.lm, self.weight, self.bonus, self.silence = lm, weight, bonus, silence
+        self.lookahead = lookahead
         self.start: Hashable = Place(0, lm.start if lm else ())
         self._nodes: list[_Node] = []
         self._ways: list[list[tuple[int, int, str]]] = []
@@ -154,18 +174,27 @@ class WordGrammar:
                     ways.append((phoneme, place[id(child)], ""))
                 ways += [(phoneme, 0, word) for word in child.words]
             self._ways.append(ways)
+        self._number = {word: lm.number(word) for word in lexicon.words} if lm else {}
+        self._ahead: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        if lookahead:
+            self._below_V, self._bounds = self._words_below()
 
     def arcs(self, state: Place) -> Arcs:
         """Phonemes that go on with a word, and those that end one: words alike in sound fork."""
         symbols, scores, states = [], [], []
+        ahead_N = self._best_ahead(state.history) if self.lookahead else None
         for phoneme, node, word in self._ways[state.node]:
             history, score = state.history, 0.0
             if word:
                 score = self.bonus
                 if self.lm is not None:
-                    number = self.lm.number(word)
+                    number = self._number[word]
                     score += self.weight * self.lm.log_prob(history, number)
                     history = self.lm.after(history, number)
+            elif ahead_N is not None:
+                score = ahead_N[node]
+            if ahead_N is not None:
+                score -= ahead_N[state.node]  # counted on the way here
             symbols.append(phoneme)
             scores.append(score)
             states.append(Place(node, history, word))
@@ -174,6 +203,37 @@ class WordGrammar:
             scores.append(0.0)
             states.append(Place(0, state.history, paused=True))
         return Arcs(np.array(symbols, np.int64), np.array(scores), states)
+
+    def _best_ahead(self, history: tuple[int, ...]) -> NDArray[np.float64]:
+        """(N,) what a word that goes through each node adds at most; 0 between words."""
+        seen = history[len(history) - (self.lookahead - 1) :]
+        if seen not in self._ahead:
+            logp_V = self.lm.log_probs(seen)[self._below_V]
+            # Pairs of bounds: every other result is the best word of a node.
+            best_N = np.maximum.reduceat(np.append(logp_V, -np.inf), self._bounds)[::2]
+            ahead_N = self.weight * best_N + self.bonus
+            ahead_N[0] = 0.0
+            if len(self._ahead) * len(ahead_N) > CACHED:
+                self._ahead.clear()
+            self._ahead[seen] = ahead_N
+        return self._ahead[seen]
+
+    def _words_below(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Words in the order of the tree, and where those below each node begin and end there."""
+        words: list[int] = []
+        bounds = np.zeros((len(self._nodes), 2), np.int64)
+
+        def walk(node: int) -> None:
+            bounds[node, 0] = len(words)
+            for _, child, word in self._ways[node]:
+                if word:
+                    words.append(self._number[word])
+                else:
+                    walk(child)
+            bounds[node, 1] = len(words)
+
+        walk(0)
+        return np.array(words, np.int64), bounds.ravel()
 
     def finish(self, state: Place) -> float:
         """Nothing may end inside a word."""

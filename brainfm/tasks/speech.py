@@ -121,8 +121,6 @@ class DecodeSpeech(BrainTask):
         self.source = pretrained
         self.head_lr, self.keep_channels = head_lr, keep_channels
         self.framewise_steps = framewise_steps
-        # A loaded encoder comes in evaluation mode and Lightning leaves it there: no dropout.
-        self.model.train()
         for name, p in self.model.encoder.named_parameters(prefix="encoder"):
             if any(part in name for part in frozen):
                 p.requires_grad_(False)

@@ -170,11 +170,13 @@ def compare(
     if result["ratios"]:
         report.heading("One model for all rates")
         report.table(pages.ratio_rows(result), pages.RATIO_NOTE)
-    report.text(pages.HELD_OUT)
+    report.heading("Notes")
+    for sentence in [*result["notes"], pages.HELD_OUT]:
+        report.text(sentence)
     page = report.write(folder)
     write_atomic(folder / "table.md", pages.markdown(result))
     if out is not None:
-        out.print("\n".join(result["sentences"]), highlight=False)
+        out.print("\n".join([*result["sentences"], *result["notes"]]), highlight=False)
         out.print(f"report: {page}")
     return {"name": "codec", **report.data, "report": str(page)}
 

@@ -122,27 +122,6 @@ def at_rates(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """One sentence a kind and codec: where it beats the transform coder."""
-    out = []
-    for kind, coder in dict.fromkeys((r["kind"], r["coder"]) for r in rows if r["sort"] == "codec"):
-        mine = [r for r in rows if (r["kind"], r["coder"]) == (kind, coder)]
-        met = [r for r in mine if r["against"] is not None]
-        wins = [r for r in met if r["against"]["mean"] < 0]
-        if not met:
-            out.append(f"{kind}: {coder} has no rate within those of the {REFERENCE}.")
-            continue
-        best = min(met, key=lambda r: r["against"]["mean"])
-        n = len(mine) - len(met)
-        outside = f"; {n} {'lies' if n == 1 else 'lie'} outside its curve" if n else ""
-        out.append(
-            f"{kind}: {coder} has a lower NMSE than the {REFERENCE} at {len(wins)} of {len(met)} "
-            f"of its rates (at best {difference_text(best['against'])} dB, at "
-            f"{best['bits_per_s']['mean']:.0f} bit/s a channel){outside}."
-        )
-    return out
-
-
 def difference_text(value: dict[str, Any] | None) -> str:
     """``-1.2 [-1.9, -0.4]``; "" for None."""
     if value is None:

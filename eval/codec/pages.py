@@ -242,6 +242,7 @@ def markdown(result: Result) -> str:
     if result["ratios"]:
         parts.append(f"### One model for all rates\n\n{markdown_table(ratio_rows(result))}\n")
         parts.append(f"{RATIO_NOTE}\n")
+    parts += ["### Notes\n", *(f"{s}\n" for s in result["notes"])]
     return "\n".join([*parts, HELD_OUT + "\n"])
 
 

@@ -17,7 +17,7 @@ from brainfm.codecs.biocodec import BioCodec
 from brainfm.data.store import Store
 from brainfm.errors import ContractError, DataError
 from eval.codec.coders import Coded, Coder, NeuralCoder, RateCoder
-from eval.codec.curves import add_comparison, at_rates, verdicts
+from eval.codec.curves import add_comparison, at_rates
 from eval.codec.entropy import perplexity
 from eval.codec.task import labelled, task_loss, task_sentences
 from eval.codec.traces import traces
@@ -32,6 +32,7 @@ from eval.codec.transform import (
 from eval.codec.verdicts import (
     duel_sentences,
     duels,
+    lone_sentences,
     lossless_sentences,
     rate_ratios,
     ratio_sentences,
@@ -123,8 +124,8 @@ def evaluate(
     Returns
     -------
     dict with "rows" (one a kind, coder and rate), "at" (one a kind and coder: NMSE at `RATES`),
-    "recordings" (one a recording, coder and rate), "duels", "ratios", "tasks", "traces", "data"
-    and "sentences"
+    "recordings" (one a recording, coder and rate), "duels", "ratios", "tasks", "traces", "data",
+    "sentences" (who wins where) and "notes" (what was left out, and how things were counted)
 
     Raises
     ------
@@ -222,13 +223,12 @@ def evaluate(
     result["data"] = data_of(test, train_of, store)
     result["sentences"] = [
         *duel_sentences(result["duels"]),
-        *verdicts(result["rows"]),
+        *lone_sentences(result["rows"], result["duels"], [r["fixed"] for r in result["ratios"]]),
         *lossless_sentences(result["rows"]),
         *ratio_sentences(result["ratios"]),
         *(s for task in result["tasks"] for s in task_sentences(task)),
-        *missing_kinds(store, roles, result["data"]["kinds"]),
-        *notes,
     ]
+    result["notes"] = [*missing_kinds(store, roles, result["data"]["kinds"]), *notes]
     return result
 
 

@@ -6,6 +6,8 @@ Shapes: R resamples (the first one is the recordings as they are), N recordings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -118,44 +120,80 @@ def _duel(
 
 
 def duel_sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """One sentence a kind, codec and rival: at which rates it wins, and where it does not."""
+    """One sentence a kind and codec: below whom it is at which rates, and where it is not."""
     out = []
-    for kind, name, against in dict.fromkeys((r["kind"], r["coder"], r["against"]) for r in rows):
-        mine = [r for r in rows if (r["kind"], r["coder"], r["against"]) == (kind, name, against)]
-        who = "the best transform coder" if against == "transform" else f"{against} (published)"
-        met = [r for r in mine if r["difference"] is not None]
-        wins = [r for r in met if r["difference"]["mean"] < 0]
-        losses = [r for r in met if r["difference"]["mean"] >= 0]
-        if not met:
-            if against == "transform":
-                out.append(f"{kind}: {name} has none of the rates that are compared.")
+    for kind, name in dict.fromkeys((r["kind"], r["coder"]) for r in rows):
+        mine = [r for r in rows if (r["kind"], r["coder"]) == (kind, name)]
+        if all(r["mine_db"] is None for r in mine):
             continue
         parts = []
-        if wins:
-            parts.append(f"lower NMSE than {who} at {_listed(wins)} kbit/s a channel")
-        if losses:
-            parts.append(f"{'but ' if wins else ''}not lower than {who} at {_listed(losses)}")
-        lacking = [r for r in mine if r["difference"] is None]
-        if lacking:
-            silent = "/".join(_k(r["rate"]) for r in lacking)
-            one = "it has" if any(r["mine_db"] is None for r in lacking) else f"{who} has"
-            parts.append(f"{one} no such rate as {silent}")
-        out.append(f"{kind}: {name}: {'; '.join(parts)}.")
+        for against in dict.fromkeys(r["against"] for r in mine):
+            who = "the best transform coder" if against == "transform" else f"{against} (published)"
+            duel = [r for r in mine if r["against"] == against]
+            runs = groupby(duel, lambda r: _outcome(r["difference"]))
+            parts += [_said(list(run), how, who) for how, run in runs if how]
+        lone = {r["rate"]: r["mine_db"] is None for r in mine}
+        gaps = [_range([r for r, _ in g]) for no, g in groupby(lone.items(), itemgetter(1)) if no]
+        if gaps:
+            parts.append(f"without a rate of {', '.join(gaps)}")
+        out.append(f"{kind}: {name} is {'; '.join(parts)}.")
     return out
 
 
-def _listed(rows: Sequence[dict[str, Any]]) -> str:
-    """``.25 (-2.1 dB), 1 (-.4 dB [-.9, +.1], open)``."""
-    said = []
-    for r in rows:
-        d = r["difference"]
-        text = f"{d['mean']:+.1f} dB"
-        if d["low"] is not None:
-            text += f" [{d['low']:+.1f}, {d['high']:+.1f}]"
-            if d["low"] <= 0 <= d["high"]:
-                text += ", open"
-        said.append(f"{_k(r['rate'])} ({text})")
-    return ", ".join(said)
+def _outcome(difference: dict[str, Any] | None) -> str:
+    """Empty where either side has no such rate."""
+    if difference is None:
+        return ""
+    if difference["low"] is not None and difference["low"] <= 0 <= difference["high"]:
+        return "level with"
+    return "below" if difference["mean"] < 0 else "not below"
+
+
+def _said(run: Sequence[dict[str, Any]], how: str, who: str) -> str:
+    """``below the best transform coder at .25 to 4 kbit/s (-1.3 to -2.5 dB)``."""
+    text = _span([r["difference"]["mean"] for r in run])
+    if how == "level with":
+        text += ", intervals hold 0"
+    return f"{how} {who} at {_range([r['rate'] for r in run])} kbit/s ({text})"
+
+
+def _span(values: Sequence[float]) -> str:
+    """``-1.3 to -2.5 dB``, the smaller one first."""
+    said = [f"{v:+.1f}" for v in sorted(values, key=abs)]
+    return f"{said[0]} dB" if said[0] == said[-1] else f"{said[0]} to {said[-1]} dB"
+
+
+def _range(rates: Sequence[float]) -> str:
+    low, high = min(rates), max(rates)
+    return _k(low) if low == high else f"{_k(low)} to {_k(high)}"
+
+
+def lone_sentences(
+    rows: Sequence[Row], duels: Sequence[dict[str, Any]], told: Sequence[str] = ()
+) -> list[str]:
+    """One sentence a kind on codecs that have none of the compared rates.
+
+    Parameters
+    ----------
+    told : codecs that another sentence is about
+    """
+    out = []
+    for kind in dict.fromkeys(r["kind"] for r in duels):
+        met = {r["coder"] for r in duels if r["kind"] == kind and r["mine_db"] is not None}
+        met |= set(told)
+        alone = [r for r in duels if r["kind"] == kind and r["coder"] not in met]
+        names = list(dict.fromkeys(r["coder"] for r in alone))
+        if not names:
+            continue
+        mine = [r for r in rows if r["kind"] == kind and r["coder"] in names]
+        away = [r["against"]["mean"] for r in mine if r["against"] is not None]
+        text = f"{kind}: {', '.join(names)} have none of the compared rates"
+        if len(names) == 1:
+            text = text.replace(" have ", " has ")
+        if away:
+            text += f"; at their own, against the DCT: {_span(away)}"
+        out.append(f"{text}.")
+    return out
 
 
 def _k(rate: float) -> str:
@@ -174,10 +212,9 @@ def lossless_sentences(rows: Sequence[Row]) -> list[str]:
         idle = [r for r in RATES if r >= rate]
         if idle and decibel(finest["nmse"]["mean"]) <= FAITHFUL_DB:
             out.append(
-                f"{kind}: lossless coding at {finest['setting']} of the standard deviation takes "
-                f"{rate / 1000:.2f} kbit/s a channel (NMSE "
-                f"{float(decibel(finest['nmse']['mean'])):.0f} dB), so that "
-                f"{'/'.join(_k(r) for r in idle)} kbit/s have no practical meaning here."
+                f"{kind}: lossless coding ({finest['setting']} of the deviation, NMSE "
+                f"{float(decibel(finest['nmse']['mean'])):.0f} dB) takes {rate / 1000:.2f} kbit/s: "
+                f"{_range(idle)} kbit/s have no practical meaning."
             )
     return out
 
@@ -251,16 +288,13 @@ def ratio_sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
         met = [r for r in mine if r["ratio"]["mean"] is not None]
         inside = [r for r in met if r["ratio"]["mean"] <= 1 + MARK]
         said = ", ".join(
-            f"{r['ratio']['mean']:.3f} of {r['fixed']} at {r['bits_per_s'] / 1000:.2f} kbit/s"
+            f"{r['ratio']['mean']:.3f} of {r['fixed']}'s at {r['bits_per_s'] / 1000:.2f} kbit/s"
             for r in met
         )
-        lacking = f"; at {len(mine) - len(met)} more rates {multi} has none" * (
-            len(mine) > len(met)
-        )
+        lacking = f"; at {len(mine) - len(met)} more rates it has none" * (len(mine) > len(met))
         verdict = "meets" if len(inside) == len(mine) else "misses"
         out.append(
-            f"{kind}: {multi}, one model for all rates, has these shares of the NMSE of models "
-            f"trained for one rate: {said or 'none'}{lacking}. Within {MARK:.0%} at {len(inside)} "
-            f"of {len(mine)}: {verdict} the mark."
+            f"{kind}: {multi}, one model for all rates, {verdict} the mark of {MARK:.0%} more NMSE "
+            f"than models of one rate ({len(inside)} of {len(mine)}): {said or 'none'}{lacking}."
         )
     return out

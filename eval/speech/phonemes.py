@@ -28,7 +28,7 @@ from eval.speech.language import PHONEME_ORDER, WORD_ORDER, Language
 from eval.speech.scores import Counts, Metric
 from eval.speech.windows import Plan, Window
 
-BEAM = 16
+BEAM, LOOKAHEAD = 16, 2
 WEIGHTS, BONUSES = (0.1, 0.3, 0.7, 1.2), (0.0, 1.0, 2.0)
 DEFAULT = (0.7, 0.0)
 """Tried for the weight of a language model and the bonus of each symbol or word; and what is taken
@@ -225,7 +225,7 @@ class Search:
         return self._once(
             ("words", weight, bonus),
             logp_NK,
-            lambda: WordGrammar(self.lexicon, self.word_lm, weight, bonus, self.silence),
+            lambda: WordGrammar(self.lexicon, self.word_lm, weight, bonus, self.silence, LOOKAHEAD),
             find,
         )
 

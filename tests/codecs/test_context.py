@@ -45,13 +45,14 @@ def near_by(many=8, most=50, seed=1):
 
 
 @torch.no_grad()
-def ask(made, near, exact=False, geometry=0.0, band=0, log_step=0.0):
+def ask(made, near, exact=False, geometry=0.0, band=0, log_step=0.0, log_block=0.0):
     many = len(near)
     return made(
         near,
         torch.full((many, R * GEOMETRY), geometry),
         torch.full((many,), band),
         torch.full((many,), log_step),
+        torch.full((many,), log_block),
         exact=exact,
     )
 
@@ -133,8 +134,10 @@ def test_the_untrained_scale_is_the_logarithm_of_the_size_around():
     assert float(ask(model(), near, True).log_scale) == 3.0 - 2.0
 
 
-@pytest.mark.parametrize("other", [{"geometry": 1.0}, {"band": 40}, {"log_step": -8.0}])
-def test_place_frequency_and_step_are_looked_at(other):
+@pytest.mark.parametrize(
+    "other", [{"geometry": 1.0}, {"band": 40}, {"log_step": -8.0}, {"log_block": -3.0}]
+)
+def test_place_frequency_step_and_block_are_looked_at(other):
     made, near = model(0.3), near_by()
     assert not torch.allclose(ask(made, near).mean, ask(made, near, **other).mean)
 
@@ -179,7 +182,7 @@ def test_exact_guesses_do_not_change_with_half_precision_around_them():
 def test_bits_teach_every_layer():
     made, near = model(0.1), near_by(64)
     band, zero = torch.arange(64), torch.zeros(64)
-    found = made(near, torch.zeros(64, R * GEOMETRY), band, zero)
+    found = made(near, torch.zeros(64, R * GEOMETRY), band, zero, zero)
     bits_of(near[:, 0].float(), found).sum().backward()
     for p in made.parameters():
         assert torch.isfinite(p.grad).all() and p.grad.abs().max() > 0

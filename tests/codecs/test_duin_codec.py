@@ -9,6 +9,9 @@ from model_batches import channels, make_batch
 from brainfm.codecs.duin import DuIN, DuINConfig, SquaredErrorLoss
 from brainfm.codecs.duin_layers import SegmentConv, Upsample, time_table
 from brainfm.errors import ContractError
+from brainfm.hub import load_model
+from brainfm.tasks.codec import CodecTask
+from brainfm.types import subject_id
 
 
 def codec(**settings):
@@ -113,6 +116,77 @@ def test_each_subject_has_a_matrix_of_its_own():
         model.encode(batch, torch.tensor([0, 2]))
 
 
+PEOPLE = ("set/a", "set/b")
+
+
+def of_person(name, c=6, seed=0):
+    batch = make_batch(c=c, seed=seed)
+    batch.subject_B = torch.full((len(batch),), subject_id(name))
+    return batch
+
+
+def people_codec(**settings):
+    torch.manual_seed(0)
+    sizes = {"preset": "test", "dropout": 0.0, "mixing": "subject", "n_channels": 6, **settings}
+    model = DuIN(DuINConfig(subjects=PEOPLE, **sizes))
+    model.initialise_codebooks(of_person("set/a", seed=5))
+    return model
+
+
+def test_one_model_mixes_each_persons_contacts_with_their_own_matrix(tmp_path):
+    model = people_codec().eval()
+    batch = of_person("set/b")
+    assert torch.equal(model.encode(batch).ids_BSWQ, model.encode(batch, _rows(1)).ids_BSWQ)
+    mixed = [model.encoder.mixed(batch.signal_BCT, c) for c in map(_contacts(model), PEOPLE)]
+    assert not torch.allclose(*mixed)
+    again = load_model(model.save_pretrained(tmp_path))
+    assert again.config == model.config
+    assert torch.equal(again.reconstruct(batch), model.reconstruct(batch))
+
+
+def _rows(row):
+    return torch.tensor([row, row])
+
+
+def _contacts(model):
+    return lambda name: model.encoder.contacts(of_person(name))
+
+
+def test_a_person_with_fewer_contacts_uses_the_first_rows_of_the_matrix():
+    model, batch = people_codec().eval(), of_person("set/a", c=4)
+    of = model.encoder.contacts(batch)
+    want = torch.einsum("bct,cr->brt", batch.signal_BCT, model.encoder.mix.weight_SCR[0, :4])
+    torch.testing.assert_close(model.encoder.mixed(batch.signal_BCT, of), want)
+    assert model.reconstruct(batch).shape == batch.signal_BCT.shape
+    with pytest.raises(ContractError, match="7 channels, but this Du-IN mixes a list of 6"):
+        model.encode(of_person("set/a", c=7))
+
+
+def test_training_moves_the_matrix_of_those_who_were_shown():
+    task = CodecTask(people_codec(), SquaredErrorLoss()).train()
+    task.losses(of_person("set/b", c=5))["loss"].backward()
+    for mix in (task.model.encoder.mix, task.model.unmix):
+        moved = mix.weight_SCR.grad.abs().sum(-1) > 0
+        assert not moved[0].any() and moved[1].tolist() == [True] * 5 + [False]
+
+
+def test_people_without_a_matrix_or_a_name_are_refused():
+    model = people_codec()
+    with pytest.raises(ContractError, match=r"none of the 2 people .*\(set/a, set/b, ...\)"):
+        model.encode(of_person("set/c"))
+    with pytest.raises(ContractError, match="does not say who was recorded"):
+        model.encode(make_batch())
+
+
+def test_a_matrix_of_one_person_alone_needs_no_name_but_heeds_it():
+    settings = {"preset": "test", "mixing": "subject", "n_channels": 6}
+    model = DuIN(DuINConfig(subjects=("set/a",), **settings))
+    model.initialise_codebooks(make_batch(seed=5))
+    model.eval().encode(make_batch())
+    with pytest.raises(ContractError, match="none of the 1 people"):
+        model.encode(of_person("set/b"))
+
+
 def test_another_list_of_contacts_is_refused_with_both_lengths():
     with pytest.raises(ContractError, match="6 channels, but this Du-IN mixes a list of 5"):
         model = DuIN(DuINConfig(preset="test", mixing="subject", n_channels=5))
@@ -124,6 +198,9 @@ def test_another_list_of_contacts_is_refused_with_both_lengths():
     [
         ({"mixing": "atlas"}, "mixing is 'atlas'"),
         ({"mixing": "subject"}, "needs n_channels"),
+        ({"subjects": ["a"]}, "mixing is 'geometry'; set it to subject"),
+        ({"subjects": ["a"] * 2, "mixing": "subject", "n_channels": 6}, "name each once"),
+        ({"subjects": ["a", "b"], "mixing": "subject", "n_channels": 6, "n_subjects": 3}, "2 are"),
         ({"window": 20}, r"up_strides \(1, 16\) do not multiply to 20"),
         ({"preset": "tiny"}, "preset is 'tiny'"),
     ],

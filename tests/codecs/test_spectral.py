@@ -123,7 +123,8 @@ def test_exact_guesses_do_not_depend_on_how_many_are_made_at_once():
     model = ContextModel(ContextConfig(n_references=2))
     torch.nn.init.normal_(model.leave.weight, std=0.1)
     near = torch.randint(-(2**24), 2**24, (1, 500, len(OWN) + 2 * PER_REFERENCE)).double()
-    args = (torch.randn(1, 500, 10).double(), torch.randint(64, (1, 500)), torch.zeros(1, 500))
+    zero = torch.zeros(1, 500)
+    args = (torch.randn(1, 500, 10).double(), torch.randint(64, (1, 500)), zero, zero)
     whole = model(near, *args, exact=True)
     for part in (slice(0, 1), slice(3, 20), slice(499, 500)):
         some = model(near[:, part], *(a[:, part] for a in args), exact=True)
@@ -180,7 +181,9 @@ def test_the_task_shows_bits(codec):
     assert all(torch.isfinite(v) for v in parts.values())
 
 
-@pytest.mark.parametrize("bad", [{"step": 20.0}, {"rounding": 0.9}, {"finest": 0.0}])
+@pytest.mark.parametrize(
+    "bad", [{"step": 20.0}, {"rounding": 0.9}, {"finest": 0.0}, {"shortest": 512}]
+)
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match="must"):
         SpectralCodecConfig(**bad)

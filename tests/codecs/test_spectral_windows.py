@@ -7,8 +7,9 @@ import torch
 from model_batches import make_batch, with_bad_channels
 
 from brainfm.codecs.spectral import SpectralCodec, SpectralCodecConfig
-from brainfm.codecs.transform import cosines
+from brainfm.codecs.transform import cosines, transformed
 from brainfm.errors import ContractError
+from brainfm.types import Codes
 
 
 def codec(**settings):
@@ -42,6 +43,43 @@ def test_octaves_of_loudness_move_the_size_alone(octaves):
     torch.testing.assert_close(moved.latent_BSWD, plain.latent_BSWD * 2.0**octaves)
 
 
+def test_each_window_has_blocks_as_long_as_code_it_best():
+    torch.manual_seed(0)
+    made = SpectralCodec(SpectralCodecConfig(block=256, shortest=8)).eval()
+    x_BCT = torch.zeros(3, 1, 256)
+    x_BCT[0, 0, 70], x_BCT[2, 0, 200] = 1.0, -1.0
+    x_BCT[1] = cosines(256)[7]
+    batch = holding(x_BCT)
+    codes = made.encode(batch, 0.5)
+    assert codes.length_B.tolist() == [8, 256, 8]
+    assert codes.ids_BSWQ[0, 0].nonzero()[:, 1].max() < 80  # the block of the spike, in its row
+    again = made.unpack(made.pack(codes, batch), batch)
+    assert torch.equal(again.ids_BSWQ, codes.ids_BSWQ)
+    assert torch.equal(again.length_B, codes.length_B)
+    assert torch.equal(made.decode(again, batch), made.decode(codes, batch))
+    long = SpectralCodec(SpectralCodecConfig(block=256, shortest=256)).eval()
+    assert (made.code(batch, 0.5)[1] <= long.code(batch, 0.5)[1]).all()
+    foreign = Codes(codes.ids_BSWQ, codes.latent_BSWD, codes.time_W, 1.0, 0.5, codes.size_BS)
+    with pytest.raises(ContractError, match="not those of a SpectralCodec"):
+        made.decode(foreign, batch)
+
+
+def test_training_draws_short_blocks_and_remembers_rates_of_long_ones():
+    made, batch = codec(shortest=16), make_batch(4, 3, 128)
+    seen = []
+    made.neighbours = lambda b, shape: (
+        seen.append(shape[-1]), SpectralCodec.neighbours(made, b, shape))[1]  # fmt: skip
+    for i in range(60):
+        made.training_forward(batch, generator=torch.Generator().manual_seed(i))
+    assert {k: seen.count(k) > 5 for k in seen} == {64: True, 32: True, 16: True}
+    assert 20 < seen.count(64) < 40
+    made.train()
+    made.training_forward(batch, generator=torch.Generator().manual_seed(seen.index(16)))
+    assert made.rate_N.isnan().all()
+    made.training_forward(batch, generator=torch.Generator().manual_seed(seen.index(64)))
+    assert not made.rate_N.isnan().all()
+
+
 def test_a_loud_channel_does_not_drown_a_quiet_one():
     batch = make_batch(1, 3, 128)
     batch.x_BCWP[0, 1] *= 1e6
@@ -53,7 +91,7 @@ def test_a_loud_channel_does_not_drown_a_quiet_one():
 
 
 def test_an_upside_down_signal_has_opposite_integers():
-    made, batch = codec(saving=0.0), make_batch(2, 3, 128)
+    made, batch = codec(saving=0.0, shortest=64), make_batch(2, 3, 128)
     turned = replace(batch, x_BCWP=-batch.x_BCWP)
     assert torch.equal(made.encode(turned).ids_BSWQ, -made.encode(batch).ids_BSWQ)
 
@@ -61,15 +99,16 @@ def test_an_upside_down_signal_has_opposite_integers():
 def test_rounding_misses_a_coefficient_by_less_than_a_cell():
     made, batch = codec(saving=0.0), make_batch(2, 3, 192)
     codes = made.encode(batch, 0.5)
-    true, half_BC = made._coefficients(batch)
+    x_BCT, half_BC = made._unit(batch)
+    true = transformed(x_BCT, codes.ids_BSWQ.shape[-1])
     assert (true / 0.5 - codes.ids_BSWQ).abs().max() < 1.0
     assert torch.equal(codes.size_BS, half_BC.long())
 
 
 def test_saving_moves_integers_only_one_towards_zero():
     batch = make_batch(3, 3, 128)
-    plain = codec(saving=0.0).encode(batch, 0.5).ids_BSWQ
-    thrifty = codec(saving=0.5).encode(batch, 0.5).ids_BSWQ
+    plain = codec(saving=0.0, rounding=0.5, shortest=64).encode(batch, 0.5).ids_BSWQ
+    thrifty = codec(saving=0.5, shortest=64).encode(batch, 0.5).ids_BSWQ
     less = plain.abs() - thrifty.abs()
     assert set(less.unique().tolist()) == {0, 1}
     assert (plain.sign() * thrifty >= 0).all()
@@ -93,7 +132,7 @@ def test_invalid_channels_are_not_written():
 
 
 def test_a_window_is_coded_as_if_it_were_alone():
-    made, batch = codec(), make_batch(3, 4, 128)
+    made, batch = codec(shortest=64), make_batch(3, 4, 128)  # a batch shares a length
     batch = replace(batch, pos_BC3=batch.pos_BC3[:1].expand(3, -1, -1).clone())
     whole, bits_B = made.code(batch, 0.5)
     for i in range(3):

@@ -43,6 +43,8 @@ def test_words_within_a_stretch_are_those_whose_middle_lies_in_it():
         (words((float("nan"), 1, "one")), r"word 1 \('one'\) begins at nan s"),
         (words((9.5, 1, "late")), r"word 1 \('late'\) ends at 10\.50 s, .* lasts 10\.00 s"),
         ([Event(0, 1, "phoneme:QQ")], r"f\.vhdr: at 0\.00 s: phoneme 'QQ' is none of the 39"),
+        ([Event("soon", 1, "word:a")], r"f\.vhdr: an event is no onset .*'soon'.*; correct it"),
+        ([Event(0, 1, None)], r"f\.vhdr: an event is no onset and duration in seconds with a text"),
         ([Event(0, 99, "sentence:" + "so " * 40)], r"sentence 1 \('so so .*\.\.\.'\) ends at 99"),
     ],
 )

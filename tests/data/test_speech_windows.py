@@ -197,6 +197,18 @@ def test_batches_carry_what_was_heard_at_their_own_place(store):
     assert windows(store, plain)[refs[:2]].stimulus_BNF.shape == (2, 50, 2)
 
 
+def test_features_of_more_recordings_than_may_be_open_are_read_all_the_same(store, monkeypatch):
+    targets = SpeechTargets(stimulus="clock")
+    data = windows(store, targets)
+    refs = [cut(store, split, targets)[0][0] for split in ("train", "val", "train")]
+    wide = [data[[ref]].stimulus_BNF for ref in refs]
+    monkeypatch.setattr("brainfm.data.speech.MAX_OPEN", 1)
+    few = windows(store, targets)
+    for ref, expected in zip(refs, wide, strict=True):
+        assert torch.equal(few[[ref]].stimulus_BNF, expected)
+        assert len(few._heard) == 1
+
+
 def test_a_feature_that_is_not_there_is_named_with_those_that_are(store):
     targets = SpeechTargets(stimulus="mel")
     refs, _ = cut(store, "train", targets)
@@ -265,11 +277,30 @@ def test_recordings_without_speech_are_left_out_and_none_at_all_is_refused(tmp_p
         ({"vocabulary": ["cat", " "]}, "no word"),
         ({"vocabulary": ["ice cream"]}, "no word"),
         ({"vocabulary": []}, "empty"),
+        ({"vocabulary": 0}, "vocabulary is 0; give a number of words from 1"),
+        ({"start_s": float("nan")}, "start_s is nan and stop_s 1.0; give seconds"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         SpeechTargets(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"segment_s": 1e-9}, r"segment_s is 1e-09, less than 0\.5 s, .*; raise segment_s"),
+        ({"stride_s": 1e-9}, r"stride_s is 1e-09, less than 0\.01 s, .*; raise stride_s"),
+    ],
+)
+def test_segments_without_end_are_refused(store, settings, sentence):
+    with pytest.raises(DataError, match=sentence):
+        cut(store, "train", SpeechTargets(unit="segment", **settings), patch=50)
+
+
+def test_a_sentence_that_would_end_before_it_begins_is_counted(store):
+    refs, dropped = cut(store, "train", SpeechTargets(unit="sentence", start_s=50.0))
+    assert not refs and dropped == {"window without a step": 2}
 
 
 def test_sequences_are_padded_behind_their_end():

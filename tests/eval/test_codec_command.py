@@ -114,13 +114,16 @@ def test_the_command_writes_tables_figures_and_a_report(store, tmp_path, capsys)
     assert {r["coder"] for r in content["rows"]} == {
         "ours", "DCT", "MDCT", "wavelet", "PCA + DCT", "int16 + LPC", "zero"
     }  # fmt: skip
-    said = " ".join(content["sentences"])
+    said = " ".join(content["notes"])
     assert "sub-9.safetensors" in said and "shorter than a window of 2 s" in said
     assert "sub-4.safetensors: 3 of 15 channel windows are flat" in said
-    assert "ours has a lower NMSE than the DCT at" in said
-    assert "EEG: ours has none of the rates that are compared" in said
     assert "The store has no recording of MEG, iEEG (no package holds a real one), EMG, ECG" in said
+    assert content["sentences"] == [s for s in content["sentences"] if s not in content["notes"]]
+    assert sum("ours" in s for s in content["sentences"]) == 1
+    assert "EEG: ours has none of the compared rates" in content["sentences"][0]
     page = (out / "report.html").read_text()
+    assert page.count('class="verdict"') == len(content["sentences"])
+    assert all(page.index("<h2>Notes</h2>") < page.index(s.split(".")[0]) for s in content["notes"])
     assert page.count("<img") == 3 and page.count("Simulated data, not a recording") == 6
     table = (out / "table.md").read_text()
     assert "**Simulated data, not recordings.**" in table and "were held out is" in table

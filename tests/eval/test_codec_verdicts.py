@@ -43,7 +43,9 @@ def test_the_best_transform_coder_is_looked_for_at_every_rate():
     assert found[0]["difference"]["mean"] == pytest.approx(-3.01 + 10 * np.log10(2.5) * 1, abs=0.1)
     assert found[0]["difference"]["low"] is None
     (said,) = v.duel_sentences(found)
-    assert said.startswith("EEG: ours: not lower than the best transform coder at .25 (+1.0 dB)")
+    assert said == (
+        "EEG: ours is not below the best transform coder at .25 to 4 kbit/s (+1.0 to +13.0 dB)."
+    )
 
 
 def test_a_published_design_with_fewer_bits_may_leave_the_rest_unused():
@@ -52,9 +54,9 @@ def test_a_published_design_with_fewer_bits_may_leave_the_rest_unused():
     mine = [r for r in found if (r["coder"], r["against"]) == ("ours", "bio")]
     assert mine[0]["difference"] is None  # none so low
     assert mine[-1]["other_db"] == pytest.approx(10 * np.log10(0.25))
-    said = next(s for s in v.duel_sentences(found) if "bio (published)" in s)
-    assert "lower NMSE than bio (published) at .5 (" in said and "4 (" in said
-    assert "bio (published) has no such rate as .25" in said
+    ours, theirs = v.duel_sentences(found)
+    assert ours == "EEG: ours is below bio (published) at .5 to 4 kbit/s (-11.8 to -20.0 dB)."
+    assert theirs == "EEG: bio is without a rate of .25, 1 to 4."
 
 
 def test_differences_are_paired_over_people():
@@ -72,7 +74,7 @@ def test_a_rate_above_the_lossless_one_has_no_meaning():
            "bits_per_s": {"mean": 1500.0}, "nmse": {"mean": 1e-6}}  # fmt: skip
     coarse = {**row, "order": 1 / 16, "bits_per_s": {"mean": 300.0}}
     (said,) = v.lossless_sentences([coarse, row])
-    assert "1.50 kbit/s a channel (NMSE -60 dB), so that 2/4 kbit/s have no" in said
+    assert "NMSE -60 dB) takes 1.50 kbit/s: 2 to 4 kbit/s have no" in said
     assert v.lossless_sentences([{**row, "bits_per_s": {"mean": 9000.0}}]) == []
     assert v.lossless_sentences([{**row, "nmse": {"mean": 0.01}}]) == []  # a coarse step
 
@@ -82,7 +84,41 @@ def test_a_codec_says_nothing_beyond_its_own_rates():
         records("ours", [(200, 0.1), (600, 0.05)]) + records("DCT", line(), "baseline"), [], nobody
     )
     assert [r["difference"] is None for r in found] == [False, False, True, True, True]
-    assert v.duel_sentences(found)[0].endswith("it has no such rate as 1/2/4.")
+    assert v.duel_sentences(found)[0].endswith("(+3.4 to +4.5 dB); without a rate of 1 to 4.")
+
+
+def test_rates_of_one_outcome_are_one_range_and_no_loss_is_left_out():
+    away = [(1.5, None), (-0.2, None), (-3.0, None), (-0.1, (-0.4, 0.2)), (0.0, None)]
+    rows = [
+        {
+            "kind": "EMG", "coder": "ours", "rate": rate, "against": "transform", "mine_db": -1.0,
+            "difference": {"mean": d, "low": i and i[0], "high": i and i[1]},
+        }
+        for rate, (d, i) in zip(v.RATES, away, strict=True)
+    ]  # fmt: skip
+    (said,) = v.duel_sentences(rows)
+    who = "the best transform coder at"
+    assert said == (
+        f"EMG: ours is not below {who} .25 kbit/s (+1.5 dB); below {who} .5 to 1 kbit/s "
+        f"(-0.2 to -3.0 dB); level with {who} 2 kbit/s (-0.1 dB, intervals hold 0); "
+        f"not below {who} 4 kbit/s (+0.0 dB)."
+    )
+
+
+def test_codecs_of_one_rate_share_a_sentence():
+    made = records("ours", line()) + records("DCT", line(), "baseline")
+    made += records("one", [(1500, 0.01)]) + records("two", [(300, 0.1)])
+    found = v.duels(made, [], nobody)
+    rows = [
+        {"kind": "EEG", "coder": n, "against": {"mean": d}}
+        for n, d in (("one", -2.0), ("two", 1.0))
+    ]
+    assert v.lone_sentences(rows, found) == [
+        "EEG: one, two have none of the compared rates; at their own, against the DCT: +1.0 to "
+        "-2.0 dB."
+    ]
+    assert len(v.duel_sentences(found)) == 1
+    assert v.lone_sentences(rows, found, ["one", "two"]) == []
 
 
 def test_a_multi_rate_codec_is_held_against_those_of_one_rate():
@@ -96,10 +132,10 @@ def test_a_multi_rate_codec_is_held_against_those_of_one_rate():
     assert [r["ratio"]["mean"] for r in found[:2]] == [pytest.approx(1.04), pytest.approx(1.3)]
     assert found[2]["ratio"]["mean"] is None and found[1]["setting"] == "1"
     (said,) = v.ratio_sentences(found)
-    assert "1.040 of one at 1.00 kbit/s" in said and "at 1 more rates all has none" in said
-    assert said.endswith("Within 5% at 1 of 3: misses the mark.")
+    assert "1.040 of one's at 1.00 kbit/s" in said and said.endswith("at 1 more rates it has none.")
+    assert "misses the mark of 5% more NMSE than models of one rate (1 of 3)" in said
     (said,) = v.ratio_sentences(found[:1])
-    assert said.endswith("Within 5% at 1 of 1: meets the mark.")
+    assert "meets the mark" in said and said.endswith("(1 of 1): 1.040 of one's at 1.00 kbit/s.")
 
 
 def test_a_name_that_is_no_compared_codec_is_refused():

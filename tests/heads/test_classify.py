@@ -110,3 +110,68 @@ def test_unknown_pooling_names_the_known_ones():
         head(pooling="max")
     with pytest.raises(ValueError, match="n_steps"):
         ClassifyConfig(n_classes=2, n_sources=1, n_steps=0, dim=4)
+
+
+def some_sources(n: int, seed: int) -> Features:
+    h = torch.randn(6, n, W, D, generator=torch.Generator().manual_seed(seed))
+    return Features(h, torch.ones(6, n, dtype=torch.bool), torch.arange(W).double(), 0.25)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attend"])
+def test_one_head_reads_montages_of_any_number_of_sources(pooling):
+    h = Classify(ClassifyConfig(K, None, W, D, pooling=pooling)).eval()
+    for n in (1, 3, 11):
+        assert h(some_sources(n, n)).logits_BK.shape == (6, K)
+    with pytest.raises(ValueError, match=r"\(3, 4, 6\).*n_sources null"):
+        h(Features(torch.zeros(1, 3, W, 6), torch.ones(1, 3, dtype=torch.bool), None, 0.25))
+
+
+def test_attention_begins_as_the_mean_and_padding_in_it_does_not_count():
+    h = Classify(ClassifyConfig(K, None, W, D, pooling="attend", n_queries=2)).eval()
+    small = some_sources(3, 0)
+    mean_BWD = small.h_BSWD.mean(1)
+    torch.testing.assert_close(h.pool(small), mean_BWD.flatten(1).repeat(1, 2))
+    torch.nn.init.normal_(h.query_AD)
+    padded = Features(
+        torch.cat([small.h_BSWD, torch.full((6, 4, W, D), torch.nan)], 1),
+        torch.tensor([True] * 3 + [False] * 4).expand(6, -1),
+        small.time_W,
+        0.25,
+    )
+    torch.testing.assert_close(h.pool(padded), h.pool(small))
+    order = torch.tensor([2, 0, 1])
+    turned = Features(small.h_BSWD[:, order], small.valid_BS, small.time_W, 0.25)
+    torch.testing.assert_close(h.pool(turned), h.pool(small))
+    nothing = Features(small.h_BSWD, torch.zeros_like(small.valid_BS), small.time_W, 0.25)
+    assert torch.equal(h.pool(nothing), torch.zeros(6, 2 * W * D))
+
+
+def test_attention_finds_the_one_source_that_tells_in_every_montage():
+    # Source 0 alone carries the class and is marked; a mean over 20 others drowns it.
+    def trial(n, seed):
+        f = some_sources(n, seed)
+        y = torch.arange(6) % 2
+        f.h_BSWD[..., 0] = 0.0
+        f.h_BSWD[:, 0, :, 0] = 4.0
+        f.h_BSWD[:, 0, :, 1] = (2.0 * y - 1.0)[:, None]
+        return f, y
+
+    def accuracy(pooling):
+        torch.manual_seed(0)
+        h = Classify(ClassifyConfig(K, None, W, D, pooling=pooling, dropout=0.0, n_queries=2))
+        opt = torch.optim.Adam(h.parameters(), lr=0.03)
+        for step in range(150):
+            f, y = trial((8, 14, 20)[step % 3], step)
+            opt.zero_grad()
+            h(f, y).losses["cross_entropy"].backward()
+            opt.step()
+        tried = [trial(n, 1000 + n) for n in range(6, 30)]
+        return torch.cat([h(f).logits_BK.argmax(1) == y for f, y in tried]).float().mean()
+
+    assert accuracy("attend") > 0.97 > 0.9 > accuracy("mean")
+
+
+@pytest.mark.parametrize("pooling", ["flatten", "time_mean"])
+def test_weights_for_every_source_need_their_number(pooling):
+    with pytest.raises(ValueError, match="give n_sources, or one of"):
+        ClassifyConfig(K, None, W, D, pooling=pooling)

@@ -36,6 +36,19 @@ def config(head="ctc", **given):
     return SpeechDecoderConfig(DUIN, {"preset": "test"}, head, SIZES[head], words, **given)
 
 
+def test_one_decoder_of_words_reads_montages_of_any_number_of_channels(tmp_path):
+    encoder = MVPFormer(MVPFormerConfig(preset="test", band=4))
+    n_steps = encoder(make_batch(t=128)).h_BSWD.shape[2]
+    sizes = {"n_sources": None, "n_steps": n_steps, "pooling": "attend"}
+    given = SpeechDecoderConfig(head="classify", vocabulary=WORDS, head_sizes=sizes)
+    model = SpeechDecoder(given, encoder=encoder).eval()
+    again = load_model(model.save_pretrained(tmp_path))
+    for c in (2, 7):
+        batch = make_batch(c=c, t=128)
+        assert model.predict(batch).shape == (2, 3)
+        torch.testing.assert_close(again.predict(batch), model.predict(batch))
+
+
 def decoder(head="ctc", **given):
     torch.manual_seed(0)
     return SpeechDecoder(config(head, **given)).eval()

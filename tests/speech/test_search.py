@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from brainfm.errors import ContractError
+from brainfm.signals.phonemes import PHONEMES, phoneme_id
 from brainfm.speech.lexicon import Lexicon, WordGrammar, words_in
 from brainfm.speech.ngram import NGram
 from brainfm.speech.search import AnySymbol, beam_search, edits, greedy
@@ -92,6 +93,71 @@ def test_a_lexicon_lets_through_its_words_and_nothing_else(seed, silence):
     for key, score in expected.items():
         assert found[key] == pytest.approx(score, abs=1e-9)
     assert (tuple(words_in(results[0].states))) == max(expected, key=expected.get)[0]
+
+
+WORDS = {"ab": ["AA AE"], "abb": ["AA AE AE"], "a": ["AA"], "ah": ["AA"], "bab": ["AE AA AE"]}
+WORD_LM = NGram.train([["ab", "a"], ["ah", "bab"], ["a", "ab"], ["abb", "a", "ab"]], 3)
+
+
+@pytest.mark.parametrize("lookahead", [1, 2, 3])
+@pytest.mark.parametrize("silence", [False, True])
+def test_looking_ahead_leaves_scores_of_whole_words_as_they_are(lookahead, silence):
+    logp = np.full((5, 41), -np.inf)
+    logp[:, [0, 1, 2, 40]] = random_logp(5, 4, 7)
+    plain, ahead = (
+        {
+            f.symbols + tuple(words_in(f.states)): f.score
+            for f in beam_search(
+                logp, WordGrammar(Lexicon(WORDS), WORD_LM, 0.8, 0.3, silence, n), beam=10**6
+            )
+        }
+        for n in (0, lookahead)
+    )
+    assert len(plain) > 10 and ahead == pytest.approx(plain, abs=1e-9)
+
+
+@pytest.mark.parametrize("lookahead", [1, 2, 3])
+def test_inside_a_word_stands_what_the_best_word_below_will_add(lookahead):
+    lexicon, weight, bonus = Lexicon(WORDS), 0.7, 0.4
+    grammar = WordGrammar(lexicon, WORD_LM, weight, bonus, lookahead=lookahead)
+    history = tuple(WORD_LM.number(w) for w in ("ah", "bab"))
+    seen = history[len(history) - lookahead + 1 :]
+    state, total, spelled = grammar.start._replace(history=history), 0.0, ()
+    for phoneme in lexicon.entries["bab"][0]:
+        arcs = grammar.arcs(state)
+        (way,) = np.flatnonzero(arcs.symbol_A == phoneme)
+        state, total = arcs.state_A[way], total + arcs.score_A[way]
+        spelled += (phoneme,)
+        below = [w for w, (p,) in lexicon.entries.items() if p[: len(spelled)] == spelled]
+        rest = [weight * WORD_LM.log_prob(seen, WORD_LM.number(w)) + bonus for w in below]
+        if not state.word:
+            assert total == pytest.approx(max(rest))
+    whole = weight * WORD_LM.log_prob(history, WORD_LM.number("bab")) + bonus
+    assert state.word == "bab" and total == pytest.approx(whole)
+
+
+def test_looking_ahead_a_narrow_beam_keeps_the_likely_word():
+    # Twenty words begin alike; the signal leans a little to nineteen that nobody says.
+    others = {f"x{i}": [f"K AE {p} S"] for i, p in enumerate(PHONEMES[:19])}
+    lexicon = Lexicon({"cats": ["K T S"], **others})
+    lm = NGram.train([["cats"]] * 50 + [["x0"]], 2, list(lexicon.words))
+    k, t, s, ae = (phoneme_id(p) for p in ("K", "T", "S", "AE"))
+    p_NK = np.full((4, 41), 0.002)
+    p_NK[[0, 3], [k, s]] = 0.9
+    p_NK[1, [t, ae]] = 0.3, 0.6
+    p_NK[2, 0] = 0.02
+    logp = np.log(p_NK / p_NK.sum(1, keepdims=True))
+    wide = beam_search(logp, WordGrammar(lexicon, lm), beam=1000)[0]
+    assert words_in(wide.states) == ["cats"]
+    for lookahead, kept in ((0, False), (2, True)):
+        (best, *_) = beam_search(logp, WordGrammar(lexicon, lm, lookahead=lookahead), beam=1)
+        assert (words_in(best.states) == ["cats"]) is kept
+
+
+@pytest.mark.parametrize(("lm", "said"), [(None, "no n-gram model"), (WORD_LM, "of order 3")])
+def test_a_lookahead_that_no_model_can_give_is_refused(lm, said):
+    with pytest.raises(ContractError, match=f"lookahead is 4, but the search has .*{said}"):
+        WordGrammar(Lexicon(WORDS), lm, lookahead=4)
 
 
 def test_greedy_joins_repeats_and_drops_blanks():

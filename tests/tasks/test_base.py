@@ -1,10 +1,17 @@
 """Randomness that depends on the step and on nothing else."""
 
+import pytest
 import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
 
+from brainfm.heads.classify import Classify, ClassifyConfig
+from brainfm.hub import load_model
+from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
 from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.tasks.base import step_seed
 from brainfm.tasks.codec import CodecTask
+from brainfm.tasks.finetune import Finetune
 
 
 def test_a_seed_is_a_pure_function():
@@ -55,6 +62,48 @@ def test_gradient_norm_is_kept_before_clipping(batch, codec):
     assert torch.isclose(task.parts["grad_norm"], before)
     squares = [p.grad.square().sum() for p in task.parameters() if p.grad is not None]
     assert torch.stack(squares).sum().sqrt() <= 0.0101
+
+
+class Watched(Finetune):
+    """Notes which parts were in training mode when a batch came."""
+
+    def losses(self, batch):
+        parts = {"encoder": self.model, "tokenizer": self.model.tokenizer, "head": self.head}
+        learns = {name: part.training for name, part in parts.items()}
+        self.seen = {**getattr(self, "seen", {}), self.training: learns}
+        return super().losses(batch)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_loaded_model_learns_in_training_mode_and_what_is_frozen_does_not(
+    frozen, batch, tmp_path
+):
+    made = BrainOmni(BrainOmniConfig(preset="test"))
+    made.tokenizer.initialise_codebooks(batch)
+    made.save_pretrained(tmp_path / "encoder")
+    encoder = load_model(tmp_path / "encoder")
+    shape = encoder(batch).h_BSWD.shape[1:]
+    assert not encoder.training
+    task = Watched(
+        encoder,
+        Classify(ClassifyConfig(2, *shape)),
+        frozen=("encoder",) if frozen else ("tokenizer",),
+    )
+    batch.target_B = torch.tensor([0, 1, 0, 1])
+    trainer = Trainer(
+        max_steps=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        val_check_interval=1,
+        default_root_dir=tmp_path,
+    )
+    train, val = (DataLoader([batch] * n, batch_size=None) for n in (2, 1))
+    trainer.fit(task, train, val)
+    assert task.seen[True] == {"encoder": not frozen, "tokenizer": False, "head": True}
+    assert not any(task.seen[False].values())
 
 
 class _AtStep:

@@ -57,11 +57,11 @@ def test_training_saves_bits_at_every_step(trained, step):
 
 
 def test_what_is_shown_is_what_was_lowered(trained):
-    torch.manual_seed(1)
-    before = task().losses(waves(1000))["bits"]
-    torch.manual_seed(1)
-    after = trained.losses(waves(1000))["bits"]
-    assert after < before
+    bits = []
+    for made in (task(), trained):
+        torch.manual_seed(1)
+        bits.append(made.losses(waves(1000))["bits"])
+    assert bits[1] < bits[0]
 
 
 def test_the_picture_is_the_reconstruction_at_the_usual_step(trained):
@@ -96,11 +96,11 @@ def test_a_step_is_repeated_by_its_generator(trained):
 
 def test_few_sampled_coefficients_estimate_all_of_them(trained):
     made, batch = copy.deepcopy(trained.model), waves(9)
-    made.config = replace(made.config)  # the other tests keep theirs
+    made.config = replace(made.config, finest=2.0**-6)  # so brief a training leaves freaks below
     whole = torch.stack([made.training_forward(batch, generator=g(i)).bits for i in range(20)])
     object.__setattr__(made.config, "sampled", 48)
     part = torch.stack([made.training_forward(batch, generator=g(i)).bits for i in range(20)])
-    assert float(part.mean()) == pytest.approx(float(whole.mean()), rel=0.1)
+    assert part.mean().item() == pytest.approx(whole.mean().item(), rel=0.1)
 
 
 def g(seed):

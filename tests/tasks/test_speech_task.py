@@ -193,6 +193,7 @@ def test_channels_may_be_left_out_of_encoders_that_take_any(batch):
 def test_a_loaded_encoder_trains_with_dropout(tmp_path):
     fresh().eval().save_pretrained(tmp_path)
     made = task(pretrained=str(tmp_path), encoder=None)
+    made.train()  # as `setup` does
     assert made.model.training
     assert made.model.encoder.encoder.training
     assert not made.model.encoder.tokenizer.training, "the tokenizer only names codes"
