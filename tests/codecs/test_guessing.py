@@ -37,7 +37,7 @@ def model(seed=0, spread=0.05):
 
 def asked(made, near, exact=False):
     many = near.shape[0]
-    where = (torch.zeros(many, GEOMETRY), torch.arange(many) % 64, torch.zeros(many))
+    where = (torch.zeros(many, GEOMETRY), torch.arange(many) % 64, *torch.zeros(2, many))
     with torch.no_grad():
         return made(near, *where, exact=exact)
 
@@ -143,7 +143,7 @@ def test_exact_guesses_are_the_same_in_any_order_of_the_inputs():
     made = model(spread=0.3)
     near = torch.randint(-(2**20), 2**20, (64, N_NEAR)).double()
     order = torch.randperm(64)
-    where = (torch.zeros(64, GEOMETRY).double(), torch.zeros(64, dtype=torch.long), torch.zeros(64))
+    where = (torch.zeros(64, GEOMETRY).double(), torch.arange(64) * 0, *torch.zeros(2, 64))
     with torch.no_grad():
         plain = made(near, *where, exact=True)
         mixed = made(near[order], *where, exact=True)
