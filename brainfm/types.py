@@ -214,6 +214,11 @@ class Recording:
     source : path of the file it came from, for error messages
     notes : what the reader corrected or dropped, one sentence each
     stimulus : name of a feature to its `Stimulus`; kept beside the signal in the store
+    start_s : when the first sample was taken, on the recording's clock; events and intervals
+        count from that sample. fMRI: frames left out at the start, and when a frame was taken
+        within its TR
+    clock : recordings of a data set that share one were made at once, and their `start_s` can be
+        compared. Empty: its own
     """
 
     signal: NDArray[np.floating]
@@ -231,6 +236,8 @@ class Recording:
     source: str = ""
     notes: list[str] = field(default_factory=list)
     stimulus: dict[str, Stimulus] = field(default_factory=dict)
+    start_s: float = 0.0
+    clock: str = ""
 
     def __post_init__(self) -> None:
         if self.signal.ndim != 2 or self.signal.shape[1] != len(self.channels):
@@ -246,6 +253,11 @@ class Recording:
     @property
     def duration_s(self) -> float:
         return self.signal.shape[0] / self.sfreq
+
+    @property
+    def is_bold(self) -> bool:
+        """fMRI: frames at a rate of their own, and filters of their own."""
+        return bool((self.channels.kind == Kind.BOLD).all())
 
     def __repr__(self) -> str:
         return (
@@ -278,7 +290,7 @@ class SignalBatch:
     ori_BC3 : unit vectors, zeros where a sensor has no direction
     kind_BC : int64, values of `Kind`
     valid_BC : bool; False for padded or bad channels
-    time_BW : float64 seconds, start of each step in its recording
+    time_BW : float64 seconds, start of each step on the clock of its recording
     scale_BC, offset_BC : SI value = x * scale + offset
     sfreq : Hz
     target_B : int64 class of each window, or None

@@ -8,7 +8,7 @@ import json
 import re
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from brainfm.data.stimulus import is_stimulus
 from brainfm.data.store import split_into_parts, write_recording
 from brainfm.errors import ContractError, DataError
 from brainfm.signals.choice import best_contacts
-from brainfm.signals.preprocess import Recipe
+from brainfm.signals.preprocess import SINCE, Recipe
 from data_prep.dataset import Job
 
 VERSION = 1
@@ -61,10 +61,12 @@ def job_key(job: Job, recipe: Recipe) -> str:
         for path in _all_files(Path(name)):
             s = path.stat()
             stats.append([str(path), s.st_size, s.st_mtime_ns])
-    done = asdict(recipe)
-    if not done["causal"]:
-        # Older than this field, and no reason to prepare anything again.
-        del done["causal"]
+    # A field younger than prepared files is no reason to prepare them again.
+    done = {
+        f.name: getattr(recipe, f.name)
+        for f in fields(recipe)
+        if f.name not in SINCE or getattr(recipe, f.name) != f.default
+    }
     content = [VERSION, job.dataset, job.name, stats, job.options, done]
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -29,6 +29,7 @@ class WindowDataset(torch.utils.data.Dataset[SignalBatch]):
     store : Store
     preprocess : contract; its recipe must be the store's, its normalisation is applied here
     patch : samples in a step; every window must hold a whole number of them. None: one step
+    bold_patch_s : seconds of a step of fMRI, rounded to whole frames. Default: one step
 
     Raises
     ------
@@ -36,9 +37,16 @@ class WindowDataset(torch.utils.data.Dataset[SignalBatch]):
         If the recipe is not the store's.
     """
 
-    def __init__(self, store: Store, preprocess: Preprocess, patch: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        preprocess: Preprocess,
+        patch: int | None = None,
+        bold_patch_s: float | None = None,
+    ) -> None:
         require_store_recipe(preprocess, store)
         self.store, self.preprocess, self.patch = store, preprocess, patch
+        self.bold_patch_s = bold_patch_s
 
     def __getitem__(self, refs: Sequence[WindowRef]) -> SignalBatch:
         first = refs[0]
@@ -46,12 +54,20 @@ class WindowDataset(torch.utils.data.Dataset[SignalBatch]):
         x_BCT = np.empty((len(refs), len(channels), first.length), np.float32)
         for x_CT, ref in zip(x_BCT, refs, strict=True):
             x_CT[:] = self.store.read(ref).T
-        sfreq = float(self.store.recipe.sfreq)
-        batch = batch_from_arrays(x_BCT, channels, sfreq, self.preprocess.normalise, self.patch)
+        sfreq, patch = self.store.sfreq(first.recording), self.patch
+        if self.store.is_bold(first.recording):
+            patch = whole_frames(self.bold_patch_s, sfreq)
+        batch = batch_from_arrays(x_BCT, channels, sfreq, self.preprocess.normalise, patch)
         batch.refs = list(refs)
-        batch.time_BW += torch.tensor([[r.start / sfreq] for r in refs], dtype=torch.float64)
+        start = [[self.store.start_s(r.recording) + r.start / sfreq] for r in refs]
+        batch.time_BW += torch.tensor(start, dtype=torch.float64)
         batch.subject_B = torch.tensor([self.store.person(r.recording) for r in refs])
         return batch
+
+
+def whole_frames(seconds: float | None, sfreq: float) -> int | None:
+    """Frames of fMRI in a step: at least one, rounded (20 s at a TR of 0.72 s: 28)."""
+    return None if seconds is None else max(1, round(seconds * sfreq))
 
 
 def require_store_recipe(preprocess: Preprocess, store: Store) -> None:

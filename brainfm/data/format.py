@@ -30,6 +30,8 @@ __all__ = ["TEMPORARY", "map_samples", "publish", "read_header", "verify_samples
 __all__ += ["write_recording"]
 
 FORMAT = "brainfm.recording.1"
+SINCE = {"stimulus": {}, "start_s": 0.0, "clock": ""}
+"""Keys younger than the first headers, and what those meant without them."""
 DTYPES = {"int16": "I16", "float16": "F16", "float32": "F32"}
 
 
@@ -44,7 +46,7 @@ def write_recording(
 
     Parameters
     ----------
-    recording : SI units, already at `recipe.sfreq`
+    recording : SI units, already at the rate of the recipe (`Recipe.rate_of`)
     path : `<store>/<dataset>/<key>.safetensors`
     recipe : what was done to the signal
     dtype : "int16", "float16" or "float32". Default: int16, unless its step would exceed
@@ -97,8 +99,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
     -------
     dict with dataset, subject, session, name, split, split_group, sfreq, n_samples,
     n_channels, dtype, channels (`Channels`), events (list of `Event`), intervals (K, 2) int
-    samples, line_freq, notes, recipe (`Recipe`), source*, signal_sha256, fingerprint, stimulus
-    (see `stimulus.write_stimulus`; empty where there is none)
+    samples, start_s, clock, line_freq, notes, recipe (`Recipe`), source*, signal_sha256,
+    fingerprint, stimulus (see `stimulus.write_stimulus`; empty where there is none)
 
     Raises
     ------
@@ -129,7 +131,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
         header["events"] = [Event(*e) for e in header["events"]]
         header["intervals"] = np.array(header["intervals"], np.int64).reshape(-1, 2)
         header["recipe"] = Recipe(**header["recipe"])
-        header.setdefault("stimulus", {})
+        for key, missing in SINCE.items():
+            header.setdefault(key, missing)
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -185,9 +188,10 @@ def verify_samples(path: str | Path, header: dict[str, Any]) -> None:
 def _refuse_unusable(r: Recording, recipe: Recipe, dtype: str | None, where: str) -> None:
     if len(r.signal) == 0 or len(r.channels) == 0:
         raise DataError(f"{where}: holds no samples (shape {r.signal.shape}); leave it out")
-    if not np.isclose(r.sfreq, recipe.sfreq, rtol=1e-6):
+    rate = recipe.rate_of(r)
+    if rate is not None and not np.isclose(r.sfreq, rate, rtol=1e-6):
         raise DataError(
-            f"{where}: sfreq is {r.sfreq:g} Hz but the recipe says {recipe.sfreq:g} Hz; "
+            f"{where}: sfreq is {r.sfreq:g} Hz but the recipe says {rate:g} Hz; "
             "apply the recipe before writing"
         )
     if r.split is not None and r.split not in SPLITS:
@@ -208,6 +212,8 @@ def _identity(r: Recording) -> dict[str, Any]:
         "split_group": r.split_group,
         "sfreq": float(r.sfreq),
         "line_freq": None if r.line_freq is None else float(r.line_freq),
+        "start_s": float(r.start_s),
+        "clock": r.clock,
     }
 
 

@@ -36,6 +36,7 @@ TEMPORARY_AGE_S = 24 * 3600
 FROM_HEADER = (
     *("dataset", "subject", "session", "name", "split", "split_group", "sfreq"),
     *("n_samples", "n_channels", "dtype", "line_freq", "source", "fingerprint"),
+    *("start_s", "clock"),
 )
 
 
@@ -140,6 +141,7 @@ def modality(channels: Channels) -> str:
 def _row(header: dict[str, Any]) -> dict[str, Any]:
     channels: Channels = header["channels"]
     recipe: Recipe = header["recipe"]
+    bold = modality(channels) == "BOLD"
     kinds = sorted({Kind(k).name for k in channels.kind})
     return {
         **{k: header[k] for k in FROM_HEADER},
@@ -150,8 +152,8 @@ def _row(header: dict[str, Any]) -> dict[str, Any]:
         # Trials and other short recordings lose their mean instead of being filtered.
         "highpass_hz": None
         if any(n.startswith(NO_HIGHPASS) for n in header["notes"])
-        else recipe.highpass_hz,
-        "lowpass_hz": recipe.lowpass_hz,
+        else (recipe.bold_highpass_hz if bold else recipe.highpass_hz),
+        "lowpass_hz": recipe.bold_lowpass_hz if bold else recipe.lowpass_hz,
         "n_events": len(header["events"]),
         "stimulus": "+".join(sorted(header["stimulus"].get("rate_hz", {}))),
         "notes": " | ".join(header["notes"]),
@@ -233,6 +235,9 @@ def read_tables(root: Path) -> tuple[Recipe, pd.DataFrame, pd.DataFrame]:
                 f"finalize was interrupted); {again}"
             )
         tables = [pd.read_parquet(BytesIO(raw[name])) for name in (RECORDINGS, CHANNELS)]
+        for column, missing in (("start_s", 0.0), ("clock", "")):
+            if column not in tables[0]:  # written before recordings had a clock
+                tables[0][column] = missing
     except FileNotFoundError as e:
         raise DataError(
             f"{root}: no finished store there ({Path(str(e.filename)).name} is missing); "

@@ -29,7 +29,7 @@ from brainfm.data.speech import (
 )
 from brainfm.data.store import Store
 from brainfm.data.synthetic import synthetic_store
-from brainfm.data.windows import WindowIndex, cut_windows
+from brainfm.data.windows import Cut, WindowIndex, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Preprocess
 from brainfm.types import SignalBatch
@@ -52,6 +52,7 @@ class BrainDataModule(LightningDataModule):
     stride_s : seconds from window to window. Default: `window_s`
     min_s : shortest window. Default: one step
     patch_s : seconds of a model step; windows hold whole steps. None: a window is one step
+    bold : lengths of windows and steps of fMRI, where they are others. Default: the same
     tokens_per_batch : largest channels x steps in one batch of one process
     preprocess : contract of the model. Its recipe must be the store's. None: the store's
         recipe and the default normalisation
@@ -100,10 +101,13 @@ class BrainDataModule(LightningDataModule):
         val_batches: int | None = None,
         pin_memory: bool = False,
         start_batch: int = 0,
+        bold: Cut | None = None,
     ) -> None:
         super().__init__()
         self.store_path, self.query = store, recordings
-        self.window_s, self.stride_s, self.min_s, self.patch_s = window_s, stride_s, min_s, patch_s
+        self.window_s, self.patch_s = window_s, patch_s
+        self.cut = Cut(window_s, stride_s, min_s, patch_s)
+        self.bold = bold or self.cut
         self.tokens_per_batch, self.seed = tokens_per_batch, seed
         self.mixture: Mapping[str, float] = mixture or {}
         if seizures is not None and speech is not None:
@@ -138,7 +142,10 @@ class BrainDataModule(LightningDataModule):
             chosen = spoken(self.store, chosen)
         rows = {split: chosen[chosen["split"] == split] for split in ("train", "val")}
         if self.speech is None:
-            index = {split: self._cut(part) for split, part in rows.items()}
+            index = {
+                split: cut_windows(self.store, part, self.cut, self.bold)
+                for split, part in rows.items()
+            }
         else:
             index = self._cut_speech(self.speech, chosen, rows)
         if self.seizures is not None:
@@ -206,15 +213,7 @@ class BrainDataModule(LightningDataModule):
     @property
     def patch(self) -> int | None:
         """Samples in a model step."""
-        if self.patch_s is None:
-            return None
-        samples = self.patch_s * self.store.recipe.sfreq
-        if abs(samples - round(samples)) > 1e-6 or samples < 1:
-            raise DataError(
-                f"patch_s {self.patch_s:g} is {samples:g} samples at "
-                f"{self.store.recipe.sfreq:g} Hz; choose a whole number of samples"
-            )
-        return round(samples)
+        return self.cut.patch(self.store.recipe.sfreq)
 
     def _open(self) -> Store:
         if self.store_path != SYNTHETIC:
@@ -239,18 +238,9 @@ class BrainDataModule(LightningDataModule):
             return SpeechWindows(
                 self.store, self.preprocess, self.patch, self.speech, self.vocabulary
             )
-        kind = WindowDataset if self.seizures is None else SeizureWindows
-        return kind(self.store, self.preprocess, self.patch)
-
-    def _cut(self, rows: pd.DataFrame) -> WindowIndex:
-        return cut_windows(
-            self.store,
-            rows,
-            window_s=self.window_s,
-            stride_s=self.stride_s,
-            patch=self.patch or 1,
-            min_s=self.min_s if self.patch or self.min_s else self.window_s,
-        )
+        if self.seizures is not None:
+            return SeizureWindows(self.store, self.preprocess, self.patch)
+        return WindowDataset(self.store, self.preprocess, self.patch, self.bold.patch_s)
 
     def _cut_speech(
         self, speech: SpeechTargets, chosen: pd.DataFrame, rows: Mapping[str, pd.DataFrame]
@@ -272,15 +262,7 @@ class BrainDataModule(LightningDataModule):
 
     def _plan_config(self, **changes: object) -> PlanConfig:
         base: dict[str, object] = {"tokens_per_batch": self.tokens_per_batch, "seed": self.seed}
-        # Without steps a window is one token per channel.
-        patch = self.patch or self._longest()
-        return PlanConfig(**{**base, "patch": patch, **changes})  # type: ignore[arg-type]
-
-    def _longest(self) -> int:
-        """Samples in the longest window there can be."""
-        if self.speech is None:
-            return round(self.window_s * self.store.recipe.sfreq)
-        return max(b.n_samples for index in self._index.values() for b in index.buckets)
+        return PlanConfig(**{**base, **changes})  # type: ignore[arg-type]
 
     def _rank_and_world(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -314,7 +296,8 @@ class BrainDataModule(LightningDataModule):
                 )
             raise DataError(
                 f"{query} leaves no window: all {train.skipped} training intervals are shorter "
-                f"than {self.min_s or self.patch_s or self.window_s:g} s; lower window_s or patch_s"
+                f"than {self.cut.min_s or self.patch_s or self.window_s:g} s; lower window_s or "
+                "patch_s"
             )
 
     def _summarise(self, chosen: pd.DataFrame) -> None:
@@ -332,7 +315,7 @@ class BrainDataModule(LightningDataModule):
                 len(rows[["dataset", "subject"]].drop_duplicates()),
                 rows["hours"].sum(),
                 len(index),
-                index.n_samples / self.store.recipe.sfreq / 3600,
+                index.seconds / 3600,
                 len({b.layout for b in index.buckets}),
                 index.skipped,
             )

@@ -53,6 +53,7 @@ def _part(r: Recording, a: int, b: int, number: int, inside: NDArray[np.int64]) 
         name=f"{r.name}_part-{number:02d}" if r.name else f"part-{number:02d}",
         events=events,
         intervals_s=[((i - a) / r.sfreq, (j - a) / r.sfreq) for i, j in kept.tolist()],
+        start_s=r.start_s + start,
         stimulus={name: _frames(s, start, stop) for name, s in r.stimulus.items()},
         notes=[*r.notes, f"part {number}: seconds {start:g} to {stop:g} of the recording"],
     )

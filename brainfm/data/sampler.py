@@ -23,8 +23,6 @@ from brainfm.types import WindowRef
 class PlanConfig:
     tokens_per_batch: int = 8192
     """Largest channels x steps in the batch of one rank; a single larger window still goes."""
-    patch: int = 1
-    """Samples in a step: what a token covers in time. A shorter window is one token."""
     seed: int = 0
     shuffle: bool = True
     """Permute windows inside their bucket, and batches among all."""
@@ -128,7 +126,7 @@ class PlanSampler(Sampler[list[WindowRef]]):
         if any(w <= 0 for w in weights.values()):
             raise DataError(f"mixture weights must be positive: {dict(weights)}")
         slots = [max(1, round(b.count * weights.get(b.dataset, 1.0))) for b in buckets]
-        tokens = [b.n_channels * max(1, b.n_samples // self.config.patch) for b in buckets]
+        tokens = [b.n_channels * max(1, b.n_samples // b.patch) for b in buckets]
         most = [max(1, self.config.tokens_per_batch // t) for t in tokens]
         batches = [-(-s // m) for s, m in zip(slots, most, strict=True)]
         return np.array(slots, np.int64), np.array(batches, np.int64)

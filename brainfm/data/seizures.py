@@ -117,7 +117,7 @@ def repeat_around_seizures(
     index : the plan
     sampling : SeizureSampling
     """
-    sfreq, stride = store.recipe.sfreq, index.stride
+    sfreq = store.recipe.sfreq
     extra, touching = [], 0
     for segment in index.segments:
         length = int(segment["length"])
@@ -129,7 +129,7 @@ def repeat_around_seizures(
                 continue
             around = segment.copy()
             around["start"], around["stop"] = start, stop
-            around["count"] = 1 + (stop - start - length) // stride
+            around["count"] = 1 + (stop - start - length) // int(segment["stride"])
             extra.append(around)
             touching += int(around["count"])
     if not extra:
@@ -140,4 +140,4 @@ def repeat_around_seizures(
     repeats = int(np.clip(np.ceil(wanted / touching), 0, sampling.most_repeats))
     again = [np.array(extra, SEGMENT) for _ in range(repeats)]
     segments, buckets = bucketed(np.concatenate([index.segments, *again]), rows)
-    return WindowIndex(segments, buckets, stride, index.skipped, store.index_hash)
+    return WindowIndex(segments, buckets, index.skipped, store.index_hash)

@@ -119,12 +119,13 @@ def cut_speech(
         kept = [u for u, touches in zip(kept, touching, strict=True) if not touches]
         part = np.zeros(len(kept), SEGMENT)
         for i, ref in enumerate(u.ref for u in kept):
-            part[i] = (ref.start, ref.start + ref.length, row, ref.length, 1, 0)
+            span = (ref.start, ref.start + ref.length)
+            part[i] = (*span, row, ref.length, 1, 0, 1, patch or ref.length)
         parts.append(part)
     segments = np.concatenate(parts) if parts else np.zeros(0, SEGMENT)
     segments, buckets = bucketed(segments, rows)
     dropped = +dropped
-    return WindowIndex(segments, buckets, 1, dropped.total(), store.index_hash), dropped
+    return WindowIndex(segments, buckets, dropped.total(), store.index_hash), dropped
 
 
 class SpeechWindows(WindowDataset):

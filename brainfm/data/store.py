@@ -66,6 +66,8 @@ class Store:
         self._sensors = {str(k): rows for k, rows in sensors.groupby("layout", sort=False)}
         self._paths = self.recordings["path"].tolist()
         self._shapes = self.recordings[["n_samples", "n_channels"]].to_numpy()
+        self._sfreq, self._start_s = (self.recordings[c].to_numpy() for c in ("sfreq", "start_s"))
+        self._bold = (self.recordings["kind"] == "BOLD").to_numpy()
         self._channels: dict[str, Channels] = {}
         self._persons: list[int] | None = None
         self._open: OrderedDict[int, Handle] = OrderedDict()
@@ -86,6 +88,18 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         # Mapped files and transcripts do not travel to a spawned worker; it opens its own.
         return {**self.__dict__, "_open": OrderedDict(), "_said": {}, "_spoken": 0}
+
+    def sfreq(self, row: int) -> float:
+        """Hz of a recording as it is stored: the recipe's, or one over the TR for fMRI."""
+        return float(self._sfreq[row])
+
+    def start_s(self, row: int) -> float:
+        """When the first sample of a recording was taken, on its clock."""
+        return float(self._start_s[row])
+
+    def is_bold(self, row: int) -> bool:
+        """Whether a recording is fMRI."""
+        return bool(self._bold[row])
 
     def path(self, row: int) -> Path:
         """File of a recording."""
@@ -121,7 +135,7 @@ class Store:
         """
         if row in self._said:
             return self._said[row]
-        duration_s = float(self._shapes[row, 0]) / self.recipe.sfreq
+        duration_s = float(self._shapes[row, 0]) / self.sfreq(row)
         said = transcript_of(self.events(row), duration_s, str(self.path(row)))
         if self._spoken + len(said) <= MAX_SPOKEN:
             self._said[row] = said

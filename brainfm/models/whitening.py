@@ -4,8 +4,8 @@ Bands of neighbouring contacts rise and fall together, by the hundred. A gradien
 they share is thousands of times as long as one along what tells two phonemes apart, so a matrix
 that is learned on them stays where it began; on features without correlations of unit size it
 does not (`docs/benchmarks.md` has the figures). Ridge regression, which needs no steps, never had
-this problem, and won for that reason. Euclidean alignment (arXiv 1808.05464) does the like to the signals
-of a session; here it is done to features, once, from training windows.
+this problem, and won for that reason. Euclidean alignment (arXiv 1808.05464) does the like to the
+signals of a session; here it is done to features, once, from training windows.
 
 Shapes: B batch, W steps, M features of a person, P persons, N rows.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from brainfm.errors import ContractError
+from brainfm.types import Recording
 
 FILE_NAME = "preprocessor_config.json"
 
@@ -34,6 +35,13 @@ class Recipe:
     causal: bool = False
     """Filters that never look ahead (`brainfm.signals.causal`), the same offline and live. Without
     them a sample depends on seconds to come, and a model cannot follow a recording as it runs."""
+    bold_sfreq: float | None = None
+    """Frames of fMRI a second after resampling; None keeps one frame a TR. (Published models bring
+    all data to one rate, 0.8 to 1.0 s a frame: NeuroSTORM, CortexMAE.)"""
+    bold_highpass_hz: float | None = 0.008
+    """Lower edge for fMRI, by cosine regressors: 1/128 s, SPM's custom."""
+    bold_lowpass_hz: float | None = None
+    """Upper edge for fMRI, such as 0.1 Hz for connectivity at rest."""
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.sfreq <= 100_000:
@@ -43,6 +51,15 @@ class Recipe:
                 f"recipe: lowpass_hz is {self.lowpass_hz}, above half of sfreq {self.sfreq} Hz; "
                 "lower it or raise sfreq"
             )
+        if self.bold_sfreq is not None and not 0.05 <= self.bold_sfreq <= 20:
+            raise ContractError(
+                f"recipe: bold_sfreq is {self.bold_sfreq} Hz; it must lie in 0.05 to 20 Hz, one "
+                "over the TR in seconds"
+            )
+
+    def rate_of(self, recording: Recording) -> float | None:
+        """Hz at which a recording is stored; None: as it was recorded."""
+        return self.bold_sfreq if recording.is_bold else self.sfreq
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,7 @@ class Normalise:
 
 SCALES = ("kind_std", "channel_robust")
 
-SINCE = {"causal"}
+SINCE = {"causal", "bold_sfreq", "bold_highpass_hz", "bold_lowpass_hz"}
 """Fields younger than the first contracts: where they are missing, their default was done."""
 
 

@@ -22,7 +22,7 @@ from brainfm.data.loader import ResumableLoader
 from brainfm.data.sampler import PlanConfig, PlanSampler
 from brainfm.data.store import Store
 from brainfm.data.synthetic import synthetic_recording
-from brainfm.data.windows import cut_windows
+from brainfm.data.windows import Cut, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.types import Recording, WindowRef
@@ -118,10 +118,11 @@ def _refuse_different(store: Store, raw: Any, recording: Recording, length: int)
 def _loader_rate(store: Store, args: argparse.Namespace, workers: int) -> float:
     """Windows a second through plan, reading, normalisation and processes."""
     patch = round(args.window_s * store.recipe.sfreq)
-    index = cut_windows(
-        store, store.recordings, window_s=args.window_s, stride_s=args.window_s / 4, patch=patch
+    cut = Cut(args.window_s, stride_s=args.window_s / 4, patch_s=patch / store.recipe.sfreq)
+    plan = PlanSampler(
+        cut_windows(store, store.recordings, cut),
+        PlanConfig(args.batch * args.channels, jitter=True),
     )
-    plan = PlanSampler(index, PlanConfig(args.batch * args.channels, patch, jitter=True))
     dataset = WindowDataset(store, Preprocess(store.recipe), patch)
     loader = ResumableLoader(dataset, plan, num_workers=workers)
     sum(len(batch) for batch in loader)  # starts the workers

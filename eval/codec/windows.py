@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from brainfm.data.collate import batch_from_arrays, usable_channels
 from brainfm.data.index import select
 from brainfm.data.store import Store
-from brainfm.data.windows import cut_windows
+from brainfm.data.windows import Cut, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, SignalBatch
@@ -113,7 +113,8 @@ def read_pieces(
     whole_s = round(window_s * store.recipe.sfreq) // step * step / store.recipe.sfreq
     for row in rows:
         one = store.recordings.loc[[row]]
-        windows = cut_windows(store, one, window_s=window_s, patch=step, min_s=whole_s)
+        step_s = step / store.recipe.sfreq
+        windows = cut_windows(store, one, Cut(window_s, min_s=whole_s, patch_s=step_s))
         if not len(windows):
             short.append(str(store.path(row)))
             continue

@@ -15,7 +15,7 @@ from brainfm.data.seizures import (
 )
 from brainfm.data.store import Store, build_tables, write_recording
 from brainfm.data.synthetic import synthetic_recording, synthetic_store
-from brainfm.data.windows import cut_windows
+from brainfm.data.windows import Cut, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.types import Event, WindowRef
@@ -60,7 +60,7 @@ def test_batches_carry_the_labels_of_their_own_places(store):
 
 def test_windows_around_seizures_make_up_the_share(store):
     rows = store.recordings
-    index = cut_windows(store, rows, window_s=10, patch=128)
+    index = cut_windows(store, rows, Cut(10, patch_s=0.5))
     plain = touches(store, index.refs(np.arange(len(index)))).mean()
     for share in (0.4, 0.7):
         more = repeat_around_seizures(store, rows, index, SeizureSampling(share))
@@ -70,7 +70,7 @@ def test_windows_around_seizures_make_up_the_share(store):
 
 def test_repeats_look_at_different_places_and_stay_inside_the_recording(store):
     rows = store.recordings
-    index = cut_windows(store, rows, window_s=10, patch=128)
+    index = cut_windows(store, rows, Cut(10, patch_s=0.5))
     more = repeat_around_seizures(store, rows, index, SeizureSampling(0.8))
     refs = more.refs(np.arange(len(more)), jitter_key=3)
     starts = {r.start for r, hit in zip(refs, touches(store, refs), strict=True) if hit}
@@ -79,7 +79,7 @@ def test_repeats_look_at_different_places_and_stay_inside_the_recording(store):
 
 
 def test_a_share_of_nothing_leaves_the_plan_alone(store):
-    index = cut_windows(store, store.recordings, window_s=10, patch=128)
+    index = cut_windows(store, store.recordings, Cut(10, patch_s=0.5))
     same = repeat_around_seizures(store, store.recordings, index, SeizureSampling(0.0))
     assert same.hash == index.hash
 
@@ -92,7 +92,7 @@ def test_a_seizure_at_the_edge_of_a_recording_is_shown_too(tmp_path, edge):
     write_recording(recording, tmp_path / "d" / "a.safetensors", recipe=RECIPE)
     build_tables(tmp_path)
     one = Store(tmp_path)
-    index = cut_windows(one, one.recordings, window_s=10, patch=128)
+    index = cut_windows(one, one.recordings, Cut(10, patch_s=0.5))
     more = repeat_around_seizures(one, one.recordings, index, SeizureSampling(0.5))
     refs = more.refs(np.arange(len(more)))
     assert touches(one, refs).mean() >= 0.4

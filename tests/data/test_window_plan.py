@@ -12,7 +12,7 @@ from brainfm.data.permute import key_of, permute, uniform
 from brainfm.data.sampler import PlanConfig, PlanSampler
 from brainfm.data.store import Store
 from brainfm.data.synthetic import synthetic_recording
-from brainfm.data.windows import SEGMENT, Bucket, WindowIndex, cut_windows
+from brainfm.data.windows import SEGMENT, Bucket, Cut, WindowIndex, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 
@@ -28,7 +28,7 @@ def trials(tmp_path):
 
 
 def cut(store, **args):
-    return cut_windows(store, store.recordings, **{"window_s": 4, "patch": 128, **args})
+    return cut_windows(store, store.recordings, Cut(**{"window_s": 4, "patch_s": 0.5, **args}))
 
 
 def refs(index):
@@ -57,7 +57,7 @@ def test_a_stride_overlaps_windows(trials):
 
 
 def test_windows_hold_whole_steps(trials):
-    assert {r[2] % 100 for r in refs(cut(trials, patch=100))} == {0}
+    assert {r[2] % 100 for r in refs(cut(trials, patch_s=100 / 256))} == {0}
 
 
 def test_jitter_moves_windows_inside_their_interval_by_at_most_half_a_stride(trials):
@@ -131,7 +131,7 @@ def test_uniform_numbers_are_uniform():
 
 def plan(store, rank=0, world=1, index=None, **config):
     index = index or cut(store, stride_s=1)
-    base = {"tokens_per_batch": 300, "patch": 128, "seed": 3}
+    base = {"tokens_per_batch": 300, "seed": 3}
     return PlanSampler(index, PlanConfig(**{**base, **config}), rank, world)
 
 
@@ -152,9 +152,9 @@ def test_a_batch_has_one_layout_and_keeps_its_budget(store):
         assert len(batch) * rows["n_channels"].iloc[0] * batch[0].length // 128 <= 300
 
 
-def test_a_window_shorter_than_a_step_is_one_token(trials):
-    index = cut(trials, patch=1)
-    p = PlanSampler(index, PlanConfig(tokens_per_batch=8, patch=1024))
+def test_a_window_without_steps_is_one_token(trials):
+    index = cut(trials, patch_s=None, min_s=0.1)
+    p = PlanSampler(index, PlanConfig(tokens_per_batch=8))
     shown = [r for batch in epoch(p) for r in batch]
     assert sorted(shown) == sorted(refs(index)) and min(r.length for r in shown) == 51
     assert max(len(batch) for batch in epoch(p)) == 2  # four channels each
@@ -247,9 +247,10 @@ def test_a_hundred_million_windows_are_planned_without_listing_them():
     segments = np.zeros(1000, SEGMENT)
     segments["recording"], segments["length"] = np.arange(1000), 512
     segments["count"], segments["stop"] = 100_000, 100_000 * 512
-    index = WindowIndex(segments, [Bucket("x", "d", 64, 512, 0, 100_000_000)], 512)
+    segments["stride"] = 512
+    index = WindowIndex(segments, [Bucket("x", "d", 256.0, 64, 512, 512, 0, 100_000_000)])
     tracemalloc.start()
-    p = PlanSampler(index, PlanConfig(tokens_per_batch=64 * 32, patch=512, jitter=True))
+    p = PlanSampler(index, PlanConfig(tokens_per_batch=64 * 32, jitter=True))
     batch = p.batch(2_000_000)
     assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
@@ -257,7 +258,7 @@ def test_a_hundred_million_windows_are_planned_without_listing_them():
 
 
 def test_no_window_or_rank_is_refused(store):
-    empty = WindowIndex(np.zeros(0, SEGMENT), [], 1)
+    empty = WindowIndex(np.zeros(0, SEGMENT), [])
     with pytest.raises(DataError, match="no window to plan"):
         PlanSampler(empty, PlanConfig())
     with pytest.raises(DataError, match="rank 2 is none of 2"):
