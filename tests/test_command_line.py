@@ -50,6 +50,7 @@ MODELS = {
     "BrainOmni": ("brainfm.models.brainomni", "brainfm.models.presets:BRAINOMNI"),
     "DuINEncoder": ("brainfm.models.duin", "brainfm.codecs.duin:DUIN"),
     "MEGGPT": ("brainfm.models.meggpt", "brainfm.models.meggpt:SIZES"),
+    "UnifiedEncoder": ("brainfm.models.unified", "brainfm.models.presets:UNIFIED"),
     "MVPFormer": ("brainfm.models.mvpformer", "brainfm.models.presets:MVPFORMER"),
 }
 """Model -> where it is, and where its presets are."""

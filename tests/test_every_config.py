@@ -28,6 +28,7 @@ SMALL = {
         "--model.init_args.tokenizer=random",
     ],
     "MaskedBands": ["--model.init_args.encoder.init_args.config={subjects: [], depth: 1}"],
+    "MaskedStream": ["--model.init_args.encoder.init_args.config.preset=test"],
     "DecodeSpeech": [
         "--model.init_args.pretrained=null",
         "--model.init_args.encoder=BandEncoder",

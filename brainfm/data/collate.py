@@ -140,6 +140,8 @@ def batch_from_arrays(
         scale_BC=torch.from_numpy(scale),
         offset_BC=torch.from_numpy(offset),
         sfreq=float(sfreq),
+        frame=channels.frame,
+        reference="average" if normalise.reference == "average" else channels.reference,
         target_B=None if target is None else torch.as_tensor(target, dtype=torch.int64),
     )
 

@@ -28,3 +28,12 @@ MVPFORMER: dict[str, dict[str, Any]] = {
     # For tests.
     "test": dict(window=32, dim=32, depth=2, n_heads=4, n_kv_heads=2, inner=48),
 }
+
+UNIFIED: dict[str, dict[str, Any]] = {
+    "large": dict(dim=512, n_heads=8, depth=16, n_sources=32),
+    "base": dict(dim=256, n_heads=8, depth=8, n_sources=16),
+    # Trains in minutes on two CPU cores.
+    "tiny": dict(dim=128, n_heads=4, depth=4, n_sources=8),
+    # For tests.
+    "test": dict(dim=32, n_heads=2, depth=2, n_sources=4),
+}

@@ -23,8 +23,11 @@ from brainfm.models.bands import BandEncoder, BandEncoderConfig
 from brainfm.models.base import Encoder
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
 from brainfm.models.duin import DuINEncoder, DuINEncoderConfig
+from brainfm.models.guessing import Guesser, signal_losses
+from brainfm.models.hiding import HidingConfig
 from brainfm.models.meggpt import MEGGPT, MEGGPTConfig
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
+from brainfm.models.unified import UnifiedEncoder, UnifiedEncoderConfig
 from brainfm.signals.preprocess import Normalise, Preprocess, Recipe
 from brainfm.tasks.contrastive import contrastive_losses, next_logits
 
@@ -76,6 +79,10 @@ MAKERS = {
     "DuINEncoder": duin_encoder,
     "BandEncoder": lambda: BandEncoder(BandEncoderConfig(n_channels=9, dim=32, depth=2)),
     "EphysTokenizer": lambda: EphysTokenizer(EphysTokenizerConfig(preset="test")),
+    "UnifiedEncoder": lambda: UnifiedEncoder(UnifiedEncoderConfig(preset="test")),
+    "UnifiedEncoder, factorised": lambda: UnifiedEncoder(
+        UnifiedEncoderConfig(preset="test", attention="factorised")
+    ),
     "MEGGPT": lambda: MEGGPT(MEGGPTConfig(preset="test")),
 }
 """A new model or codec needs a line here."""
@@ -112,6 +119,12 @@ def loss(model, batch):
         return model.losses(model.next_logits(batch, label), label[:, 1:])["loss"]
     if isinstance(model, BandEncoder):
         return model.masked_losses(batch, generator=torch.Generator().manual_seed(0))["loss"]
+    if isinstance(model, UnifiedEncoder):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            guesser = Guesser(model)
+        g = torch.Generator().manual_seed(0)
+        return signal_losses(model, guesser, batch, HidingConfig(), g)["loss"]
     codes = model.tokenize(batch)
     if isinstance(model, DuINEncoder):
         g = torch.Generator().manual_seed(0)
@@ -224,7 +237,16 @@ def test_windows_do_not_see_each_other(model):
 
 
 SHARED = ("__init__", "base", "channelwise", "losses", "masking", "quantize")
-SHARED += ("arithmetic", "bits", "context", "neighbours", "spectral_bytes", "stream", "transform")
+SHARED += (
+    "standard",
+    "arithmetic",
+    "bits",
+    "context",
+    "neighbours",
+    "spectral_bytes",
+    "stream",
+    "transform",
+)
 """Files of no single publication."""
 
 

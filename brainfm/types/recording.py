@@ -1,24 +1,19 @@
-"""The nouns of brainfm: what flows between its rooms.
+"""What was recorded: sensors, events, stimuli, and the recording they belong to.
 
 Shapes: B batch, C channels, T samples, W window steps, P samples in a step, S latent
-sources, Q quantiser levels, D width, E events, L symbols, N frames, F features. SI units
-(V, T, T/m, metres, seconds). Nothing here imports torch at run time, so that `import brainfm`
-stays light.
+sources, Q quantiser levels, D width, E events, L symbols, N frames or tokens, G slots, F features.
+SI units (V, T, T/m, metres, seconds).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Kind(IntEnum):
@@ -269,152 +264,3 @@ class Recording:
 def subject_id(name: str) -> int:
     """Number that stands for "dataset/subject" in a batch: the same in every store."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-
-
-class WindowRef(NamedTuple):
-    """Where a window lies: row of the recordings table, first sample, number of samples."""
-
-    recording: int
-    start: int
-    length: int
-
-
-@dataclass
-class SignalBatch:
-    """Windows of one channel layout, normalised, ready for a model.
-
-    Attributes
-    ----------
-    x_BCWP : float32; consecutive steps of P samples, so (W P) is the time axis
-    pos_BC3 : metres, NaN where unknown
-    ori_BC3 : unit vectors, zeros where a sensor has no direction
-    kind_BC : int64, values of `Kind`
-    valid_BC : bool; False for padded or bad channels
-    time_BW : float64 seconds, start of each step on the clock of its recording
-    scale_BC, offset_BC : SI value = x * scale + offset
-    sfreq : Hz
-    target_B : int64 class of each window, or None
-    label_BW : int64 label of each step (1 seizure, 0 not, -1 not judged), or None
-    sequence_BL : int64 what was said in each window, as ids in order; -1 after the end, or None
-    span_BL2 : float32 seconds from the window's first sample at which each of these begins and
-        ends, NaN after the end, or None
-    stimulus_BNF : float32 features of what was heard, N frames spread evenly over each window,
-        or None
-    subject_B : int64 who was recorded, as `subject_id` says it, or None
-    refs : list of WindowRef, provenance of each row
-    """
-
-    x_BCWP: Tensor
-    pos_BC3: Tensor
-    ori_BC3: Tensor
-    kind_BC: Tensor
-    valid_BC: Tensor
-    time_BW: Tensor
-    scale_BC: Tensor
-    offset_BC: Tensor
-    sfreq: float
-    target_B: Tensor | None = None
-    label_BW: Tensor | None = None
-    sequence_BL: Tensor | None = None
-    span_BL2: Tensor | None = None
-    stimulus_BNF: Tensor | None = None
-    subject_B: Tensor | None = None
-    refs: list[WindowRef] = field(default_factory=list)
-
-    @property
-    def signal_BCT(self) -> Tensor:
-        """The same samples with one time axis."""
-        return self.x_BCWP.flatten(2)
-
-    @property
-    def seconds(self) -> float:
-        """Length of one window in seconds."""
-        return self.x_BCWP.shape[2] * self.x_BCWP.shape[3] / self.sfreq
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for f in fields(self):
-            v = getattr(self, f.name)
-            if hasattr(v, "device"):
-                yield f.name, v
-
-    def to(self, device: Any, non_blocking: bool = False) -> SignalBatch:
-        """Copy of the batch with every tensor on `device`; Lightning calls this."""
-        moved: dict[str, Any] = {
-            n: v.to(device, non_blocking=non_blocking) for n, v in self._tensors()
-        }
-        return replace(self, **moved)
-
-    def take(self, channels: Any) -> SignalBatch:
-        """The same windows with these channels only (int64 tensor), in this order."""
-        taken: dict[str, Any] = {n: v[:, channels] for n, v in self._tensors() if "_BC" in n}
-        return replace(self, **taken)
-
-    def pin_memory(self) -> SignalBatch:
-        pinned: dict[str, Any] = {n: v.pin_memory() for n, v in self._tensors()}
-        return replace(self, **pinned)
-
-    def __len__(self) -> int:
-        return int(self.x_BCWP.shape[0])
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{n} {tuple(v.shape)}" for n, v in self._tensors())
-        return f"SignalBatch({shapes}, {self.sfreq:g} Hz)"
-
-
-@dataclass
-class Codes:
-    """What a codec makes of a batch: indices, the vectors they stand for, and their times.
-
-    Attributes
-    ----------
-    ids_BSWQ : int64
-    latent_BSWD : dequantised features
-    time_W : seconds from the window's first sample, start of each code
-    duration_s : seconds of signal one code covers
-    step : width of a quantiser's cell where it was chosen when encoding, else None
-    size_BS : int64 size of each source, in half octaves, where it is sent along, else None
-    """
-
-    ids_BSWQ: Tensor
-    latent_BSWD: Tensor
-    time_W: Tensor
-    duration_s: float
-    step: float | None = None
-    size_BS: Tensor | None = None
-
-
-@dataclass
-class Features:
-    """What an encoder makes of a batch.
-
-    Attributes
-    ----------
-    h_BSWD : features per source and time step
-    valid_BS : bool
-    time_W : seconds from the window's first sample, start of each step
-    duration_s : seconds of signal one step covers
-    """
-
-    h_BSWD: Tensor
-    valid_BS: Tensor
-    time_W: Tensor
-    duration_s: float
-
-    def pooled(self) -> Tensor:
-        """Mean over valid sources and time, (B, D)."""
-        w = self.valid_BS[..., None, None].to(self.h_BSWD.dtype)
-        return (self.h_BSWD * w).sum((1, 2)) / (w.sum((1, 2)) * self.h_BSWD.shape[2]).clamp_min(1)
-
-
-@dataclass
-class HeadOutput:
-    """Predictions of a head and its named losses; the task adds them up.
-
-    Attributes
-    ----------
-    logits_BK : one row a window; (B, W, K) where a head speaks at every step
-    losses : named scalars
-    """
-
-    logits_BK: Tensor
-    losses: dict[str, Tensor] = field(default_factory=dict)
