@@ -19,6 +19,7 @@ from brainfm.data.index import select
 from brainfm.data.loader import FixedLoader, ResumableLoader
 from brainfm.data.sampler import PlanConfig, PlanSampler
 from brainfm.data.seizures import SeizureSampling, SeizureWindows, annotated, repeat_around_seizures
+from brainfm.data.simultaneous import SimultaneousWindows, cut_simultaneous, made_at_once
 from brainfm.data.speech import (
     SpeechTargets,
     SpeechWindows,
@@ -32,7 +33,7 @@ from brainfm.data.synthetic import synthetic_store
 from brainfm.data.windows import Cut, WindowIndex, cut_windows
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Preprocess
-from brainfm.types import SignalBatch
+from brainfm.types import SignalBatch, Simultaneous
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class BrainDataModule(LightningDataModule):
     stride_s : seconds from window to window. Default: `window_s`
     min_s : shortest window. Default: one step
     patch_s : seconds of a model step; windows hold whole steps. None: a window is one step
+    simultaneous : read recordings that share a clock together, as `Simultaneous` batches, and no
+        others; windows lie where all of them do
     bold : lengths of windows and steps of fMRI, where they are others. Default: the same
     tokens_per_batch : largest channels x steps in one batch of one process
     preprocess : contract of the model. Its recipe must be the store's. None: the store's
@@ -102,17 +105,21 @@ class BrainDataModule(LightningDataModule):
         pin_memory: bool = False,
         start_batch: int = 0,
         bold: Cut | None = None,
+        simultaneous: bool = False,
     ) -> None:
         super().__init__()
+        self.simultaneous = simultaneous
+        self._made_at_once: dict[int, tuple[int, ...]] = {}
         self.store_path, self.query = store, recordings
         self.window_s, self.patch_s = window_s, patch_s
         self.cut = Cut(window_s, stride_s, min_s, patch_s)
         self.bold = bold or self.cut
         self.tokens_per_batch, self.seed = tokens_per_batch, seed
         self.mixture: Mapping[str, float] = mixture or {}
-        if seizures is not None and speech is not None:
+        if (seizures is not None) + (speech is not None) + simultaneous > 1:
             raise DataError(
-                "data.seizures and data.speech are both set; a run learns one of them, drop one"
+                "of data.seizures, data.speech and data.simultaneous more than one is set; a run "
+                "learns one of them, drop the others"
             )
         self.seizures, self.speech = seizures, speech
         self.vocabulary: list[str] | None = None
@@ -141,7 +148,13 @@ class BrainDataModule(LightningDataModule):
         if self.speech is not None:
             chosen = spoken(self.store, chosen)
         rows = {split: chosen[chosen["split"] == split] for split in ("train", "val")}
-        if self.speech is None:
+        if self.simultaneous:
+            self._made_at_once = made_at_once(self.store, chosen)
+            index = {
+                split: cut_simultaneous(self.store, part, self._made_at_once, self.cut)
+                for split, part in rows.items()
+            }
+        elif self.speech is None:
             index = {
                 split: cut_windows(self.store, part, self.cut, self.bold)
                 for split, part in rows.items()
@@ -183,7 +196,8 @@ class BrainDataModule(LightningDataModule):
         config = self._plan_config(mixture=self.mixture, seed=self.seed + 1)
         dataset, plan = self._windows(), PlanSampler(self._index["train"], config)
         for refs in itertools.islice(iter(plan), len(plan)):
-            yield dataset[refs]
+            batch = dataset[refs]
+            yield from batch.batches if isinstance(batch, Simultaneous) else (batch,)
 
     def val_dataloader(self) -> FixedLoader | list[FixedLoader]:
         """The same batches of the val split every time; an empty list if it holds none."""
@@ -237,6 +251,10 @@ class BrainDataModule(LightningDataModule):
         if self.speech is not None:
             return SpeechWindows(
                 self.store, self.preprocess, self.patch, self.speech, self.vocabulary
+            )
+        if self.simultaneous:
+            return SimultaneousWindows(
+                self.store, self.preprocess, self.patch, self.bold.patch_s, self._made_at_once
             )
         if self.seizures is not None:
             return SeizureWindows(self.store, self.preprocess, self.patch)

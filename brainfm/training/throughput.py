@@ -154,7 +154,7 @@ def measure_loop(
         waited, busy = waited + t1 - t0, busy + t2 - t1
         windows += len(batch)
         signal_s += len(batch) * batch.seconds
-        channel_s += len(batch) * batch.seconds * batch.x_BCWP.shape[1]
+        channel_s += len(batch) * batch.seconds * batch.n_channels
     total = waited + busy
     return {
         "s_per_step": total / n_steps,

@@ -9,6 +9,7 @@ from brainfm.types.batch import (
     Features,
     HeadOutput,
     SignalBatch,
+    Simultaneous,
     TokenStream,
     WindowRef,
 )
@@ -25,5 +26,13 @@ from brainfm.types.recording import (
 )
 
 __all__ = ["FRAMES", "N_KINDS", "UNIT_OF_KIND", "Channels", "Codes", "Event", "Features"]
-__all__ += ["HeadOutput", "Kind", "Recording", "SignalBatch", "Stimulus", "TokenStream"]
+__all__ += [
+    "HeadOutput",
+    "Kind",
+    "Recording",
+    "SignalBatch",
+    "Simultaneous",
+    "Stimulus",
+    "TokenStream",
+]
 __all__ += ["WindowRef", "subject_id"]

@@ -78,6 +78,10 @@ class SignalBatch:
         """Length of one window in seconds."""
         return self.x_BCWP.shape[2] * self.x_BCWP.shape[3] / self.sfreq
 
+    @property
+    def n_channels(self) -> int:
+        return int(self.x_BCWP.shape[1])
+
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for f in fields(self):
             v = getattr(self, f.name)
@@ -106,6 +110,41 @@ class SignalBatch:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{n} {tuple(v.shape)}" for n, v in self._tensors())
         return f"SignalBatch({shapes}, {self.sfreq:g} Hz)"
+
+
+@dataclass
+class Simultaneous:
+    """The same stretches of time in recordings that were made at once, one batch a recording.
+
+    Attributes
+    ----------
+    batches : row b of each is the same stretch; electrophysiology first
+    """
+
+    batches: tuple[SignalBatch, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Length of one window in seconds."""
+        return self.batches[0].seconds
+
+    @property
+    def n_channels(self) -> int:
+        """Of all recordings together."""
+        return sum(b.n_channels for b in self.batches)
+
+    def to(self, device: Any, non_blocking: bool = False) -> Simultaneous:
+        """Copy with every tensor on `device`; Lightning calls this."""
+        return Simultaneous(tuple(b.to(device, non_blocking) for b in self.batches))
+
+    def pin_memory(self) -> Simultaneous:
+        return Simultaneous(tuple(b.pin_memory() for b in self.batches))
+
+    def __len__(self) -> int:
+        return len(self.batches[0])
+
+    def __repr__(self) -> str:
+        return f"Simultaneous({', '.join(map(repr, self.batches))})"
 
 
 @dataclass
