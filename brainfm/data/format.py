@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from brainfm.data.parts import interval_samples
 from brainfm.data.publish import REDO, TEMPORARY, publish, table_of
 from brainfm.data.quantise import fingerprint, quantise
 from brainfm.data.splits import SPLITS, split_of
 from brainfm.data.stimulus import write_stimulus
 from brainfm.data.transcript import transcript_of
 from brainfm.errors import DataError
+from brainfm.signals.intervals import interval_samples
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Event, Recording
 

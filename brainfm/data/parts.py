@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.errors import DataError
+from brainfm.signals.intervals import interval_samples
 from brainfm.types import Event, Recording, Stimulus
 
 PART_HOURS = 4.0
@@ -66,14 +66,3 @@ def _frames(s: Stimulus, start: float, stop: float) -> Stimulus:
 
 def _overlap(e: Event, start: float, stop: float) -> float:
     return max(0.0, min(e.onset_s + e.duration_s, stop) - max(e.onset_s, start))
-
-
-def interval_samples(r: Recording) -> NDArray[np.int64]:
-    """(K, 2) first and one-past-last samples, inside the recording, none empty."""
-    seconds = np.asarray(r.intervals_s, float).reshape(-1, 2)
-    if not np.isfinite(seconds).all():
-        raise DataError(f"{r.source or r.name}: an interval is not a finite number; drop it")
-    # The hair keeps 1.9999999999 s from losing its last sample.
-    start, stop = np.ceil(seconds[:, 0] * r.sfreq - 1e-4), np.floor(seconds[:, 1] * r.sfreq + 1e-4)
-    both = np.clip(np.stack([start, stop], 1), 0, len(r.signal)).astype(np.int64)
-    return both[both[:, 1] > both[:, 0]]

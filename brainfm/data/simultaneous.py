@@ -69,6 +69,8 @@ def cut_simultaneous(
     layout = store.recordings["layout"]
     # A batch holds one layout of every recording, not of the leading one alone.
     leading["layout"] = ["+".join(layout[[r, *others[r]]]) for r in leading.index]
+    many = store.recordings["n_channels"]
+    leading["n_channels"] = [int(many[[r, *others[r]]].sum()) for r in leading.index]
     parts, skipped = [], 0
     for row in leading.index:
         sfreq = store.sfreq(row)

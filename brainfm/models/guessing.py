@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from brainfm.models.hiding import HidingConfig, draw_hidden
 from brainfm.models.stream import is_bold
-from brainfm.models.unified import UnifiedEncoder
+from brainfm.models.unified import Inverse, UnifiedEncoder
 from brainfm.nn.attention import attend
-from brainfm.nn.feedforward import FeedForward
+from brainfm.nn.feedforward import SwiGLU
 from brainfm.nn.norms import RMSNorm
 from brainfm.types import SignalBatch
+
+ASKED = 16
+"""Sensors of a window that are asked what they showed."""
 
 
 class Guesser(nn.Module):
@@ -34,19 +37,35 @@ class Guesser(nn.Module):
         c = encoder.config
         self.n_heads = c.n_heads
         self.query, self.key, self.value = (nn.Linear(c.dim, c.dim) for _ in range(3))
-        self.norm, self.feed = RMSNorm(c.dim), FeedForward(c.dim, widen=2)
+        self.norm, self.feed = RMSNorm(c.dim), SwiGLU(c.dim, c.dim)
         self.fast = nn.Linear(c.dim, encoder.embedding.fast.n_features)
         self.bold = nn.Linear(c.dim, encoder.embedding.bold.n_features)
+        self.fast_sources = nn.Linear(c.dim, encoder.embedding.fast.n_features)
+        self.bold_sources = nn.Linear(c.dim, encoder.embedding.bold.n_features)
 
-    def forward(self, h_BGSD: Tensor, code_BCD: Tensor, bold: bool) -> Tensor:
-        """(B, C, W, K) guesses for all sensors of the steps of `h_BGSD`."""
+    def forward(
+        self, h_BGSD: Tensor, code_BCD: Tensor, row_BCS: Tensor | None, bold: bool
+    ) -> Tensor:
+        """(B, C, W, K) guesses for sensors with these codes.
+
+        Parameters
+        ----------
+        h_BGSD : sources of W steps
+        code_BCD, row_BCS : codes of the sensors, and their rows of a lead field
+        bold : whether they are fMRI's
+        """
         b, g, _, _ = h_BGSD.shape
         asked_MCD = self.query(code_BCD).repeat_interleave(g, 0)
         h_MSD = h_BGSD.flatten(0, 1)
         found_MCD = attend(asked_MCD, self.key(h_MSD), self.value(h_MSD), self.n_heads)
         x = found_MCD + self.feed(self.norm(found_MCD + asked_MCD))
         guess_MCK = (self.bold if bold else self.fast)(x)
-        return guess_MCK.unflatten(0, (b, g)).transpose(1, 2)
+        guess_BCWK = guess_MCK.unflatten(0, (b, g)).transpose(1, 2)
+        if row_BCS is not None:
+            source_BGSK = (self.bold_sources if bold else self.fast_sources)(h_BGSD)
+            row = row_BCS.to(source_BGSK.dtype)
+            guess_BCWK = guess_BCWK + torch.einsum("bcs,bgsk->bcgk", row, source_BGSK)
+        return guess_BCWK
 
 
 def signal_losses(
@@ -66,11 +85,22 @@ def signal_losses(
     embedding = encoder.embedding
     features_BCWK = embedding.features(batch)
     stream = embedding.tokens(batch, features_BCWK)
-    pos_BC3, code_BCD = embedding.sensors(batch)
+    pos_BC3, ori_BC3, code_BCD = embedding.sensors(batch)
     hidden_BCW = draw_hidden(hiding, pos_BC3, batch.valid_BC, features_BCWK.shape[2], generator)
     h_BGSD = encoder.encode(stream, hidden_BCW.flatten(1))
-    guess_MK = guesser(h_BGSD, code_BCD, is_bold(batch))[hidden_BCW].float()
-    truth_MK = features_BCWK[hidden_BCW]
+    # Some sensors of each window are asked, those that hide most: what they know, others know too.
+    chance_BC = torch.rand(hidden_BCW.shape[:2], generator=generator).to(hidden_BCW.device)
+    hides_BC = hidden_BCW.sum(2) + chance_BC
+    asked_BA = hides_BC.topk(min(ASKED, hidden_BCW.shape[1])).indices
+    row_B1 = torch.arange(len(asked_BA), device=asked_BA.device)[:, None]
+    hidden_BAW = hidden_BCW[row_B1, asked_BA]
+    row_BAS = None
+    if isinstance(encoder.reduce, Inverse):
+        where = (x[row_B1, asked_BA] for x in (pos_BC3, ori_BC3, batch.kind_BC))
+        row_BAS = encoder.reduce.field(*where)
+    guess_BAWK = guesser(h_BGSD, code_BCD[row_B1, asked_BA], row_BAS, is_bold(batch))
+    guess_MK = guess_BAWK[hidden_BAW].float()
+    truth_MK = features_BCWK[row_B1, asked_BA][hidden_BAW]
     error = (guess_MK - truth_MK).square().mean()
     spread = (truth_MK - truth_MK.mean(0)).square().mean().clamp_min(1e-9)
     return {"loss": error, "explained": 1 - error.detach() / spread}

@@ -123,7 +123,7 @@ class StreamEmbedding(nn.Module):
         """The stream of channels that showed these features."""
         content_BCWD = self.family(batch)[0](features_BCWK)
         n_batch, n_channels, n_steps, _width = content_BCWD.shape
-        pos_BC3, code_BCD = self.sensors(batch)
+        pos_BC3, ori_BC3, code_BCD = self.sensors(batch)
         duration_s = batch.seconds / n_steps
         code_BCD = code_BCD + self.span(duration_s, batch.sfreq)
         start_BW = batch.time_BW[:, :1] + duration_s * torch.arange(
@@ -136,17 +136,19 @@ class StreamEmbedding(nn.Module):
             return value_BC.repeat_interleave(n_steps, 1)
 
         return TokenStream(
-            h_BND=(content_BCWD + code_BCD[:, :, None].to(content_BCWD.dtype)).flatten(1, 2),
+            h_BND=content_BCWD.flatten(1, 2),
             time_BN=start_BW.repeat(1, n_channels),
             duration_N=torch.full((n,), duration_s, device=content_BCWD.device),
             slot_N=slot_W.repeat(n_channels),
             kind_BN=every_step(batch.kind_BC),
             pos_BN3=every_step(pos_BC3),
+            ori_BN3=every_step(ori_BC3),
+            code_BND=every_step(code_BCD),
             valid_BN=every_step(batch.valid_BC),
         )
 
-    def sensors(self, batch: SignalBatch) -> tuple[Tensor, Tensor]:
-        """Places in MNI space (B, C, 3) and codes (B, C, D) of the sensors."""
+    def sensors(self, batch: SignalBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Places and directions in MNI space (B, C, 3), and codes (B, C, D), of the sensors."""
         pos_BC3, ori_BC3 = in_mni(batch.pos_BC3, batch.ori_BC3, batch.frame)
         if not self.config.known_positions:
             pos_BC3 = torch.full_like(pos_BC3, torch.nan)
@@ -158,7 +160,7 @@ class StreamEmbedding(nn.Module):
         code_BCD = code_BCD + self.scale(log_BC.clamp(-3, 3)[..., None].to(code_BCD.dtype))
         name = batch.reference if batch.reference in REFERENCES else "single"
         which = torch.tensor(REFERENCES.index(name), device=code_BCD.device)
-        return pos_BC3, code_BCD + self.reference(which)
+        return pos_BC3, ori_BC3, code_BCD + self.reference(which)
 
 
 def is_bold(batch: SignalBatch) -> bool:

@@ -156,12 +156,14 @@ class TokenStream:
 
     Attributes
     ----------
-    h_BND : what the sensor showed, where and what it is, how long a step lasts
+    h_BND : what the sensor showed
     time_BN : float64 seconds, start of the step on the recording's clock
     duration_N : float32 seconds of the step
     slot_N : int64, 0 to G - 1
     kind_BN : int64, values of `Kind`
     pos_BN3 : float32 metres in MNI space, NaN where unknown
+    ori_BN3 : float32 unit vectors in MNI space, zeros where a sensor has no direction
+    code_BND : where and what the sensor is, and how long a step lasts
     valid_BN : bool; what is False is not seen
     """
 
@@ -171,6 +173,8 @@ class TokenStream:
     slot_N: Tensor
     kind_BN: Tensor
     pos_BN3: Tensor
+    ori_BN3: Tensor
+    code_BND: Tensor
     valid_BN: Tensor
 
     def __len__(self) -> int:
