@@ -245,6 +245,7 @@ class BrainDataModule(LightningDataModule):
             kinds=("EEG", "MEG") if self.speech is None else ("SEEG",),
             seizures=self.seizures is not None,
             speech=self.speech is not None,
+            at_once=self.simultaneous,
         )
 
     def _windows(self) -> WindowDataset:

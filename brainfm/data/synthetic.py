@@ -175,6 +175,7 @@ def synthetic_store(
     classes: Sequence[str] | None = None,
     seizures: bool = False,
     speech: bool = False,
+    at_once: bool = False,
 ) -> Store:
     """Write a small finished store and open it; well under a second at the default size.
 
@@ -191,6 +192,8 @@ def synthetic_store(
     classes : if given, recordings are trials with these labels
     seizures : every recording has one; see `synthetic_recording`
     speech : every recording has a transcript; see `synthetic_speech`
+    at_once : all kinds are one data set, "simulated_at_once", and a subject's recordings share a
+        clock (and nothing else; for shared sources see `simulated_heads`)
     """
     if n_subjects < 3:
         raise DataError(f"{n_subjects} subjects cannot fill train, val and test; ask for 3 or more")
@@ -209,10 +212,15 @@ def synthetic_store(
                 subject=subject,
                 split={n_subjects - 1: "test", n_subjects - 2: "val"}.get(i, "train"),
                 seizure=seizures,
+                name=kind.lower() if at_once else "",
+                dataset="simulated_at_once" if at_once else None,
             )
+            if at_once:
+                recording.clock = f"sub-{subject}"
             if speech:
                 recording = with_speech(recording, seed)
-            path = Path(root, recording.dataset, f"sub-{subject}.safetensors")
+            stem = "_".join(filter(None, (f"sub-{subject}", recording.name)))
+            path = Path(root, recording.dataset, f"{stem}.safetensors")
             write_recording(recording, path, recipe=recipe)
     build_tables(root)
     return Store(root)
