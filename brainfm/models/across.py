@@ -12,17 +12,20 @@ Shapes: B batch, S sources, W steps, D width, E width of a match, P parcels, K l
 from __future__ import annotations
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brainfm.models.stream import is_bold
-from brainfm.models.unified import UnifiedEncoder
 from brainfm.nn.attention import attend
 from brainfm.nn.feedforward import SwiGLU
 from brainfm.nn.norms import RMSNorm
 from brainfm.types import Features, SignalBatch, Simultaneous
+
+if TYPE_CHECKING:
+    from brainfm.models.unified import UnifiedEncoder
 
 
 class Matcher(nn.Module):
@@ -30,13 +33,13 @@ class Matcher(nn.Module):
 
     Parameters
     ----------
-    encoder : whose width it serves; not kept
+    dim, n_sources : of the encoder
     width : E
     """
 
-    def __init__(self, encoder: UnifiedEncoder, width: int = 64) -> None:
+    def __init__(self, dim: int, n_sources: int, width: int = 64) -> None:
         super().__init__()
-        many = encoder.dim * encoder.n_sources
+        many = dim * n_sources
         self.out = nn.Sequential(nn.LayerNorm(many), nn.Linear(many, width))
         self.log_scale = nn.Parameter(torch.tensor(2.5))
 
@@ -77,16 +80,16 @@ class BloodLag(nn.Module):
 
     Parameters
     ----------
-    encoder : whose widths it serves; not kept
-    n_lags : K, steps back; the published window is 20 s
+    dim, n_heads : of the encoder
+    n_lags : K, steps back
     """
 
-    def __init__(self, encoder: UnifiedEncoder, n_lags: int = 20) -> None:
+    def __init__(self, dim: int, n_heads: int, n_lags: int = 20) -> None:
         super().__init__()
-        self.n_heads, self.n_lags = encoder.config.n_heads, n_lags
-        self.query, self.key, self.value = (nn.Linear(encoder.dim, encoder.dim) for _ in range(3))
-        self.norm, self.feed = RMSNorm(encoder.dim), SwiGLU(encoder.dim, encoder.dim)
-        self.drive = nn.Linear(encoder.dim, 1)
+        self.n_heads, self.n_lags = n_heads, n_lags
+        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.norm, self.feed = RMSNorm(dim), SwiGLU(dim, dim)
+        self.drive = nn.Linear(dim, 1)
         # Flat: no lag is preferred before anything is learned.
         self.response_K = nn.Parameter(torch.full((n_lags,), 1.0 / n_lags))
 
@@ -150,10 +153,9 @@ def bold_at(fast: SignalBatch, bold: SignalBatch, features: Features) -> tuple[T
     return x, there_BW
 
 
-def across_losses(
-    encoder: UnifiedEncoder, matcher: Matcher, lag: BloodLag, batch: Simultaneous
-) -> dict[str, Tensor]:
+def across_losses(encoder: UnifiedEncoder, batch: Simultaneous) -> dict[str, Tensor]:
     """Losses of both, as far as the recordings at hand allow them."""
+    matcher, lag = encoder.matcher, encoder.lag
     fast = [b for b in batch.batches if not is_bold(b)]
     slow = [b for b in batch.batches if is_bold(b)]
     features = [encoder(b) for b in fast]

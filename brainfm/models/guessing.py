@@ -9,16 +9,20 @@ Shapes: B batch, C channels, W steps, S sources, K features, D width.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from brainfm.models.hiding import HidingConfig, draw_hidden
 from brainfm.models.stream import is_bold
-from brainfm.models.unified import Inverse, UnifiedEncoder
 from brainfm.nn.attention import attend
 from brainfm.nn.feedforward import SwiGLU
 from brainfm.nn.norms import RMSNorm
 from brainfm.types import SignalBatch
+
+if TYPE_CHECKING:
+    from brainfm.models.unified import UnifiedEncoder
 
 ASKED = 16
 """Sensors of a window that are asked what they showed."""
@@ -29,19 +33,17 @@ class Guesser(nn.Module):
 
     Parameters
     ----------
-    encoder : whose widths and families it serves; not kept
+    dim, n_heads : of the encoder
+    n_fast, n_bold : features K of both families
     """
 
-    def __init__(self, encoder: UnifiedEncoder) -> None:
+    def __init__(self, dim: int, n_heads: int, n_fast: int, n_bold: int) -> None:
         super().__init__()
-        c = encoder.config
-        self.n_heads = c.n_heads
-        self.query, self.key, self.value = (nn.Linear(c.dim, c.dim) for _ in range(3))
-        self.norm, self.feed = RMSNorm(c.dim), SwiGLU(c.dim, c.dim)
-        self.fast = nn.Linear(c.dim, encoder.embedding.fast.n_features)
-        self.bold = nn.Linear(c.dim, encoder.embedding.bold.n_features)
-        self.fast_sources = nn.Linear(c.dim, encoder.embedding.fast.n_features)
-        self.bold_sources = nn.Linear(c.dim, encoder.embedding.bold.n_features)
+        self.n_heads = n_heads
+        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.norm, self.feed = RMSNorm(dim), SwiGLU(dim, dim)
+        self.fast, self.bold = nn.Linear(dim, n_fast), nn.Linear(dim, n_bold)
+        self.fast_sources, self.bold_sources = nn.Linear(dim, n_fast), nn.Linear(dim, n_bold)
 
     def forward(
         self, h_BGSD: Tensor, code_BCD: Tensor, row_BCS: Tensor | None, bold: bool
@@ -70,7 +72,6 @@ class Guesser(nn.Module):
 
 def signal_losses(
     encoder: UnifiedEncoder,
-    guesser: Guesser,
     batch: SignalBatch,
     hiding: HidingConfig,
     generator: torch.Generator | None = None,
@@ -94,11 +95,10 @@ def signal_losses(
     asked_BA = hides_BC.topk(min(ASKED, hidden_BCW.shape[1])).indices
     row_B1 = torch.arange(len(asked_BA), device=asked_BA.device)[:, None]
     hidden_BAW = hidden_BCW[row_B1, asked_BA]
-    row_BAS = None
-    if isinstance(encoder.reduce, Inverse):
-        where = (x[row_B1, asked_BA] for x in (pos_BC3, ori_BC3, batch.kind_BC))
-        row_BAS = encoder.reduce.field(*where)
-    guess_BAWK = guesser(h_BGSD, code_BCD[row_B1, asked_BA], row_BAS, is_bold(batch))
+    where = (x[row_B1, asked_BA] for x in (pos_BC3, ori_BC3, batch.kind_BC))
+    row_BAS = encoder.reduce.rows(*where)
+    code_BAD = code_BCD[row_B1, asked_BA]
+    guess_BAWK = encoder.guesser(h_BGSD, code_BAD, row_BAS, is_bold(batch))
     guess_MK = guess_BAWK[hidden_BAW].float()
     truth_MK = features_BCWK[row_B1, asked_BA][hidden_BAW]
     error = (guess_MK - truth_MK).square().mean()

@@ -30,12 +30,12 @@ MVPFORMER: dict[str, dict[str, Any]] = {
 }
 
 UNIFIED: dict[str, dict[str, Any]] = {
-    "large": dict(dim=512, n_heads=8, depth=16, n_sources=32),
-    "base": dict(dim=256, n_heads=8, depth=8, n_sources=16),
+    "large": dict(dim=512, n_heads=8, depth=16, n_sources=64),
+    "base": dict(dim=256, n_heads=8, depth=8, n_sources=32),
     # Trains in minutes on two CPU cores.
-    "tiny": dict(dim=128, n_heads=4, depth=4, n_sources=8),
+    "tiny": dict(dim=128, n_heads=4, depth=4, n_sources=16),
     # Learns from recordings made at once in a quarter of an hour on one core.
-    "demo": dict(dim=64, n_heads=4, depth=3, n_sources=8),
+    "demo": dict(dim=64, n_heads=4, depth=3, n_sources=16),
     # For tests.
     "test": dict(dim=32, n_heads=2, depth=2, n_sources=4),
 }

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from brainfm.codecs.presets import fill_from_preset
+from brainfm.models.across import BloodLag, Matcher
 from brainfm.models.base import Encoder
+from brainfm.models.guessing import Guesser
 from brainfm.models.presets import UNIFIED
 from brainfm.models.stream import StreamConfig, StreamEmbedding
 from brainfm.nn.feedforward import SwiGLU
@@ -77,6 +79,10 @@ class Inverse(nn.Module):
         self.code = nn.Linear(dim, dim)
         self.feed_norm, self.feed = RMSNorm(dim), SwiGLU(dim, dim)
 
+    def rows(self, pos_BC3: Tensor, ori_BC3: Tensor, kind_BC: Tensor) -> Tensor:
+        """Rows of the lead field (B, C, S)."""
+        return self.field(pos_BC3, ori_BC3, kind_BC)
+
     def forward(self, part: TokenStream, seen_BGC: Tensor) -> Tensor:
         n_slots = seen_BGC.shape[1]
         # Every slot has the same sensors, in the same order or another; each has its own rows.
@@ -115,6 +121,9 @@ class Queries(nn.Module):
         # what small weights would begin with, has lost what the sensors showed.
         with torch.no_grad():
             self.query.weight *= SHARPNESS
+
+    def rows(self, pos_BC3: Tensor, ori_BC3: Tensor, kind_BC: Tensor) -> None:
+        """There is no lead field."""
 
     def forward(self, part: TokenStream, seen_BGC: Tensor) -> Tensor:
         n_slots = seen_BGC.shape[1]
@@ -179,7 +188,7 @@ class Block(nn.Module):
 
 
 class UnifiedEncoder(Encoder):
-    """Encoder of token streams.
+    """Encoder of token streams, with what pretraining asks of it: guesses, matches, blood's lag.
 
     Parameters
     ----------
@@ -202,6 +211,10 @@ class UnifiedEncoder(Encoder):
         )
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.depth))
         self.last = RMSNorm(c.dim)
+        families = (self.embedding.fast.n_features, self.embedding.bold.n_features)
+        self.guesser = Guesser(c.dim, c.n_heads, *families)
+        self.matcher = Matcher(c.dim, c.n_sources)
+        self.lag = BloodLag(c.dim, c.n_heads)
 
     @property
     def dim(self) -> int:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from brainfm.models.across import BloodLag, Matcher, across_losses
-from brainfm.models.guessing import Guesser, signal_losses
+from brainfm.models.across import across_losses
+from brainfm.models.guessing import signal_losses
 from brainfm.models.hiding import HidingConfig
 from brainfm.models.unified import UnifiedEncoder
 from brainfm.tasks.base import BrainTask
@@ -65,8 +65,6 @@ class MaskedStream(BrainTask):
         )
         super().__init__(encoder, settings, seed)
         self.hiding, self.weights, self.most_sensors = hiding, weights, most_sensors
-        self.guesser = Guesser(encoder)
-        self.matcher, self.lag = Matcher(encoder), BloodLag(encoder)
 
     def losses(self, batch: SignalBatch | Simultaneous) -> dict[str, Tensor]:
         if not isinstance(batch, Simultaneous):
@@ -75,7 +73,7 @@ class MaskedStream(BrainTask):
         each = [self._signal(b) for b in batch.batches]
         parts = {k: v for one in each for k, v in one.items()}
         parts["signal"] = torch.stack([one["signal"] for one in each]).mean()
-        parts |= across_losses(self.model, self.matcher, self.lag, batch)
+        parts |= across_losses(self.model, batch)
         parts["loss"] = sum(
             weight * parts[name]
             for name, weight in vars(self.weights).items()
@@ -94,7 +92,7 @@ class MaskedStream(BrainTask):
         return batch.take(drawn.to(batch.x_BCWP.device))
 
     def _signal(self, batch: SignalBatch) -> dict[str, Tensor]:
-        parts = signal_losses(self.model, self.guesser, batch, self.hiding)
+        parts = signal_losses(self.model, batch, self.hiding)
         kind = Kind(int(batch.kind_BC[0, 0])).name.lower()
         return {
             "loss": parts["loss"],
