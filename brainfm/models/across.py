@@ -11,6 +11,7 @@ Shapes: B batch, S sources, W steps, D width, E width of a match, P parcels, K l
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -153,20 +154,52 @@ def bold_at(fast: SignalBatch, bold: SignalBatch, features: Features) -> tuple[T
     return x, there_BW
 
 
-def across_losses(encoder: UnifiedEncoder, batch: Simultaneous) -> dict[str, Tensor]:
-    """Losses of both, as far as the recordings at hand allow them."""
-    matcher, lag = encoder.matcher, encoder.lag
+def pieces(batch: SignalBatch, seconds: float) -> SignalBatch:
+    """Every window cut into windows of so many seconds each, in order; what is left over goes."""
+    x_BCT = batch.signal_BCT
+    length = round(seconds * batch.sfreq)
+    n = max(1, x_BCT.shape[-1] // length)
+    length = min(length, x_BCT.shape[-1])
+    each = {
+        f.name: getattr(batch, f.name).repeat_interleave(n, 0)
+        for f in fields(batch)
+        if f.name.endswith(("_BC", "_BC3"))
+    }
+    x_BCNT = x_BCT[..., : n * length].unflatten(-1, (n, length))
+    start_N = torch.arange(n, dtype=torch.float64, device=x_BCT.device) * length / batch.sfreq
+    return SignalBatch(
+        x_BCWP=x_BCNT.transpose(1, 2).flatten(0, 1)[:, :, None],
+        time_BW=(batch.time_BW[:, :1] + start_N).flatten()[:, None],
+        sfreq=batch.sfreq,
+        frame=batch.frame,
+        reference=batch.reference,
+        **each,
+    )
+
+
+def across_losses(
+    encoder: UnifiedEncoder, batch: Simultaneous, piece_s: float = 4.0
+) -> dict[str, Tensor]:
+    """Losses of both, as far as the recordings at hand allow them.
+
+    Parameters
+    ----------
+    piece_s : seconds of what is matched: a window of 40 s has so many marks that all find it
+    """
     fast = [b for b in batch.batches if not is_bold(b)]
     slow = [b for b in batch.batches if is_bold(b)]
-    features = [encoder(b) for b in fast]
-    parts = matcher.losses([matcher(f) for f in features])
+    # Two recordings a step are matched, others in other steps.
+    drawn = torch.randperm(len(fast))[:2].tolist()
+    short = [encoder(pieces(fast[i], piece_s)) for i in drawn] if len(fast) > 1 else []
+    parts = encoder.matcher.losses([encoder.matcher(f) for f in short])
     found = []
-    for one, seen in zip(fast, features, strict=True):
-        if seen.h_BSWD.shape[2] < lag.n_lags + 2:
+    for one in fast if slow else ():
+        if one.seconds < (encoder.lag.n_lags + 2) * encoder.config.stream.step_s:
             continue
+        seen = encoder(one)
         for bold in slow:
             code_BPD = encoder.embedding.sensors(bold)[2]
-            found.append(lag.losses(seen, code_BPD, one, bold))
+            found.append(encoder.lag.losses(seen, code_BPD, one, bold))
     for key in found[0] if found else ():
         parts[key] = torch.stack([f[key] for f in found]).mean()
     return parts

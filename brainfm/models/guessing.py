@@ -9,7 +9,7 @@ Shapes: B batch, C channels, W steps, S sources, K features, D width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,25 +70,49 @@ class Guesser(nn.Module):
         return guess_BCWK
 
 
-def signal_losses(
+class Hidden(NamedTuple):
+    """One pass over a batch of which blocks are hidden.
+
+    features_BCWK : what the sensors showed, hidden or not
+    hidden_BCW : what was hidden
+    h_BGSD : sources of every step, as the encoder imagines them
+    """
+
+    features_BCWK: Tensor
+    hidden_BCW: Tensor
+    h_BGSD: Tensor
+
+
+def pass_hidden(
     encoder: UnifiedEncoder,
     batch: SignalBatch,
     hiding: HidingConfig,
     generator: torch.Generator | None = None,
+) -> Hidden:
+    """Hide blocks of a batch and encode the rest."""
+    embedding = encoder.embedding
+    features_BCWK = embedding.features(batch)
+    stream = embedding.tokens(batch, features_BCWK)
+    pos_BC3, _, _ = embedding.sensors(batch)
+    hidden_BCW = draw_hidden(hiding, pos_BC3, batch.valid_BC, features_BCWK.shape[2], generator)
+    return Hidden(features_BCWK, hidden_BCW, encoder.encode(stream, hidden_BCW.flatten(1)))
+
+
+def signal_losses(
+    encoder: UnifiedEncoder,
+    batch: SignalBatch,
+    seen: Hidden,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Hide blocks of a batch and guess what they showed.
+    """Guess what hidden tokens showed.
 
     Returns
     -------
     dict with "loss" (squared error; a feature has variance 1 in training) and "explained", the
     share of the variance among what was hidden that is guessed
     """
-    embedding = encoder.embedding
-    features_BCWK = embedding.features(batch)
-    stream = embedding.tokens(batch, features_BCWK)
-    pos_BC3, ori_BC3, code_BCD = embedding.sensors(batch)
-    hidden_BCW = draw_hidden(hiding, pos_BC3, batch.valid_BC, features_BCWK.shape[2], generator)
-    h_BGSD = encoder.encode(stream, hidden_BCW.flatten(1))
+    hidden_BCW = seen.hidden_BCW
+    pos_BC3, ori_BC3, code_BCD = encoder.embedding.sensors(batch)
     # Some sensors of each window are asked, those that hide most: what they know, others know too.
     chance_BC = torch.rand(hidden_BCW.shape[:2], generator=generator).to(hidden_BCW.device)
     hides_BC = hidden_BCW.sum(2) + chance_BC
@@ -98,9 +122,9 @@ def signal_losses(
     where = (x[row_B1, asked_BA] for x in (pos_BC3, ori_BC3, batch.kind_BC))
     row_BAS = encoder.reduce.rows(*where)
     code_BAD = code_BCD[row_B1, asked_BA]
-    guess_BAWK = encoder.guesser(h_BGSD, code_BAD, row_BAS, is_bold(batch))
+    guess_BAWK = encoder.guesser(seen.h_BGSD, code_BAD, row_BAS, is_bold(batch))
     guess_MK = guess_BAWK[hidden_BAW].float()
-    truth_MK = features_BCWK[row_B1, asked_BA][hidden_BAW]
+    truth_MK = seen.features_BCWK[row_B1, asked_BA][hidden_BAW]
     error = (guess_MK - truth_MK).square().mean()
     spread = (truth_MK - truth_MK.mean(0)).square().mean().clamp_min(1e-9)
     return {"loss": error, "explained": 1 - error.detach() / spread}

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from brainfm.errors import ContractError
 from brainfm.models.across import across_losses
-from brainfm.models.guessing import signal_losses
+from brainfm.models.guessing import pass_hidden, signal_losses
 from brainfm.models.hiding import HidingConfig
+from brainfm.models.teacher import Teacher
 from brainfm.models.unified import UnifiedEncoder
 from brainfm.tasks.base import BrainTask
 from brainfm.training.optim import AdamWSettings
@@ -20,6 +22,8 @@ class StreamWeights:
 
     signal: float = 1.0
     """Hidden signal, in time and frequency."""
+    latent: float = 0.0
+    """What a slow copy that sees everything makes of it (`models.teacher`)."""
     match: float = 0.3
     """Recordings made at once find each other. With `data.simultaneous` only."""
     lag: float = 0.3
@@ -65,21 +69,43 @@ class MaskedStream(BrainTask):
         )
         super().__init__(encoder, settings, seed)
         self.hiding, self.weights, self.most_sensors = hiding, weights, most_sensors
+        self.teacher = Teacher(encoder) if weights.latent else None
 
     def losses(self, batch: SignalBatch | Simultaneous) -> dict[str, Tensor]:
         if not isinstance(batch, Simultaneous):
-            return self._signal(self._some_sensors(batch))
-        batch = Simultaneous(tuple(self._some_sensors(b) for b in batch.batches))
-        each = [self._signal(b) for b in batch.batches]
-        parts = {k: v for one in each for k, v in one.items()}
-        parts["signal"] = torch.stack([one["signal"] for one in each]).mean()
-        parts |= across_losses(self.model, batch)
-        parts["loss"] = sum(
-            weight * parts[name]
-            for name, weight in vars(self.weights).items()
-            if name in parts and weight
-        )
-        return parts
+            parts = self._alone(self._some_sensors(batch))
+        else:
+            batch = Simultaneous(tuple(self._some_sensors(b) for b in batch.batches))
+            each = [self._alone(b) for b in batch.batches]
+            parts = {k: v for one in each for k, v in one.items()}
+            for name in ("signal", "latent"):
+                if name in parts:
+                    parts[name] = torch.stack([one[name] for one in each]).mean()
+            parts |= across_losses(self.model, batch)
+        weights = {k: w for k, w in vars(self.weights).items() if w and k in parts}
+        if not weights:
+            raise ContractError(
+                "model.weights leaves no objective for these batches; give signal or latent a "
+                "weight, or set data.simultaneous for match and lag"
+            )
+        loss = torch.stack([w * parts[k] for k, w in weights.items()]).sum()
+        if self._is_trained_by_many():
+            # Ranks draw recordings of different kinds, and wait for one another's gradients: every
+            # weight is part of every step, with nothing where the kind does not use it.
+            loss = loss + sum(0.0 * p.sum() for p in self.parameters() if p.requires_grad)
+        return {**parts, "loss": loss}
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.teacher is not None:
+            self.teacher.meet(self.model)
+
+    def on_train_batch_end(self, *_: object) -> None:
+        if self.teacher is not None:
+            self.teacher.follow(self.model)
+
+    def _is_trained_by_many(self) -> bool:
+        return self._trainer is not None and self.training and self.trainer.world_size > 1
 
     def _some_sensors(self, batch: SignalBatch) -> SignalBatch:
         """A batch without sensors beyond `most_sensors`, while training.
@@ -91,11 +117,12 @@ class MaskedStream(BrainTask):
         drawn = torch.randperm(batch.n_channels)[: self.most_sensors]
         return batch.take(drawn.to(batch.x_BCWP.device))
 
-    def _signal(self, batch: SignalBatch) -> dict[str, Tensor]:
-        parts = signal_losses(self.model, batch, self.hiding)
+    def _alone(self, batch: SignalBatch) -> dict[str, Tensor]:
+        """Losses that need one recording."""
+        seen = pass_hidden(self.model, batch, self.hiding)
+        parts = signal_losses(self.model, batch, seen)
         kind = Kind(int(batch.kind_BC[0, 0])).name.lower()
-        return {
-            "loss": parts["loss"],
-            "signal": parts["loss"],
-            f"explained_{kind}": parts["explained"],
-        }
+        found = {"signal": parts["loss"], f"explained_{kind}": parts["explained"]}
+        if self.teacher is not None:
+            found |= self.teacher.losses(batch, seen.h_BGSD)
+        return found

@@ -23,7 +23,7 @@ from brainfm.models.bands import BandEncoder, BandEncoderConfig
 from brainfm.models.base import Encoder
 from brainfm.models.brainomni import BrainOmni, BrainOmniConfig
 from brainfm.models.duin import DuINEncoder, DuINEncoderConfig
-from brainfm.models.guessing import signal_losses
+from brainfm.models.guessing import pass_hidden, signal_losses
 from brainfm.models.hiding import HidingConfig
 from brainfm.models.meggpt import MEGGPT, MEGGPTConfig
 from brainfm.models.mvpformer import MVPFormer, MVPFormerConfig
@@ -125,7 +125,7 @@ def loss(model, batch):
         return model.masked_losses(batch, generator=torch.Generator().manual_seed(0))["loss"]
     if isinstance(model, UnifiedEncoder):
         g = torch.Generator().manual_seed(0)
-        return signal_losses(model, batch, HidingConfig(), g)["loss"]
+        return signal_losses(model, batch, pass_hidden(model, batch, HidingConfig(), g), g)["loss"]
     codes = model.tokenize(batch)
     if isinstance(model, DuINEncoder):
         g = torch.Generator().manual_seed(0)
