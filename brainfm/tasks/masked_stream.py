@@ -7,11 +7,14 @@ from torch import Tensor
 
 from brainfm.errors import ContractError
 from brainfm.models.across import across_losses
+from brainfm.models.code_guessing import CodeGuesser
 from brainfm.models.guessing import pass_hidden, signal_losses
 from brainfm.models.hiding import HidingConfig
 from brainfm.models.teacher import Teacher
 from brainfm.models.unified import UnifiedEncoder
+from brainfm.signals.preprocess import Preprocess, require_same
 from brainfm.tasks.base import BrainTask
+from brainfm.tasks.masked_codes import load_codec
 from brainfm.training.optim import AdamWSettings
 from brainfm.types import Kind, SignalBatch, Simultaneous
 
@@ -22,12 +25,18 @@ class StreamWeights:
 
     signal: float = 1.0
     """Hidden signal, in time and frequency."""
+    codes: float = 0.0
+    """Codes that a frozen codec gives to the whole window; wants `tokenizer`."""
     latent: float = 0.0
     """What a slow copy that sees everything makes of it (`models.teacher`)."""
     match: float = 0.3
     """Recordings made at once find each other. With `data.simultaneous` only."""
     lag: float = 0.3
     """BOLD from electrophysiology before it. With `data.simultaneous` only."""
+
+
+CODED = ("eeg", "mag", "grad")
+"""Kinds that a BrainTokenizer reads."""
 
 
 class MaskedStream(BrainTask):
@@ -39,6 +48,8 @@ class MaskedStream(BrainTask):
     hiding : HidingConfig
     weights : StreamWeights
     most_sensors : of a recording that a training step sees, drawn anew each time; None: all
+    tokenizer : folder of a trained BrainTokenizer, for the weight `codes`; EEG and MEG have codes,
+        other kinds go without
     lr, warmup_steps, decay_steps, lr_floor, betas, eps, weight_decay : of AdamW; ours
     seed : linked to `seed_everything`
     """
@@ -49,6 +60,7 @@ class MaskedStream(BrainTask):
         hiding: HidingConfig = HidingConfig(),  # noqa: B008 (frozen)
         weights: StreamWeights = StreamWeights(),
         most_sensors: int | None = 64,
+        tokenizer: str | None = None,
         lr: float = 1e-3,
         warmup_steps: int = 100,
         decay_steps: int = 2000,
@@ -69,6 +81,16 @@ class MaskedStream(BrainTask):
         )
         super().__init__(encoder, settings, seed)
         self.hiding, self.weights, self.most_sensors = hiding, weights, most_sensors
+        if bool(weights.codes) != (tokenizer is not None):
+            raise ContractError(
+                f"model.weights.codes is {weights.codes:g} and tokenizer is {tokenizer!r}; masked "
+                "codes want both, a run without them neither"
+            )
+        self.codec = load_codec(tokenizer) if tokenizer is not None else None
+        self.code_guesser = None
+        if self.codec is not None:
+            self.codec.requires_grad_(False).eval()
+            self.code_guesser = CodeGuesser(encoder.dim, encoder.config.n_heads, self.codec)
         self.teacher = Teacher(encoder) if weights.latent else None
 
     def losses(self, batch: SignalBatch | Simultaneous) -> dict[str, Tensor]:
@@ -78,9 +100,9 @@ class MaskedStream(BrainTask):
             batch = Simultaneous(tuple(self._some_sensors(b) for b in batch.batches))
             each = [self._alone(b) for b in batch.batches]
             parts = {k: v for one in each for k, v in one.items()}
-            for name in ("signal", "latent"):
+            for name in ("signal", "codes", "latent"):
                 if name in parts:
-                    parts[name] = torch.stack([one[name] for one in each]).mean()
+                    parts[name] = torch.stack([one[name] for one in each if name in one]).mean()
             parts |= across_losses(self.model, batch)
         weights = {k: w for k, w in vars(self.weights).items() if w and k in parts}
         if not weights:
@@ -94,6 +116,13 @@ class MaskedStream(BrainTask):
             # weight is part of every step, with nothing where the kind does not use it.
             loss = loss + sum(0.0 * p.sum() for p in self.parameters() if p.requires_grad)
         return {**parts, "loss": loss}
+
+    def adopt(self, preprocess: Preprocess) -> None:
+        if self.codec is not None:
+            require_same(
+                self.codec.preprocess, preprocess, my_name="the codec", their_name="the data"
+            )
+        super().adopt(preprocess)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -125,4 +154,9 @@ class MaskedStream(BrainTask):
         found = {"signal": parts["loss"], f"explained_{kind}": parts["explained"]}
         if self.teacher is not None:
             found |= self.teacher.losses(batch, seen.h_BGSD)
+        if self.codec is not None and self.code_guesser is not None and kind in CODED:
+            with torch.no_grad():
+                codes = self.codec.encode(batch)
+            step_s = batch.seconds / seen.h_BGSD.shape[1]
+            found |= self.code_guesser.losses(seen.h_BGSD, codes, step_s)
         return found

@@ -5,8 +5,11 @@ import torch
 from model_batches import make_batch
 
 from brainfm.cli import main
+from brainfm.codecs.biocodec import BioCodec, BioCodecConfig
+from brainfm.codecs.braintokenizer import BrainTokenizer, BrainTokenizerConfig
 from brainfm.errors import ContractError
 from brainfm.hub import load_model
+from brainfm.models.code_guessing import CodeGuesser
 from brainfm.models.unified import UnifiedEncoder, UnifiedEncoderConfig
 from brainfm.tasks.masked_stream import MaskedStream, StreamWeights
 from brainfm.types import Kind, Simultaneous
@@ -54,6 +57,39 @@ def test_the_teacher_learns_nothing_by_itself():
     slow = list(made.teacher.slow.parameters())
     assert slow and all(p.grad is None for p in slow)
     assert len(trained) == len(list(made.model.parameters())) + 4
+
+
+def test_codes_of_a_frozen_codec_are_guessed_for_the_kinds_it_reads(tmp_path):
+    codec = BrainTokenizer(BrainTokenizerConfig(preset="test"))
+    codec.initialise_codebooks(make_batch(b=8, t=128, seed=5))
+    folder = str(codec.save_pretrained(tmp_path / "codec"))
+    made = task(weights=StreamWeights(codes=1.0), tokenizer=folder)
+    batch = make_batch(b=4, t=1024)
+    weights = [p for p in made.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(weights, 3e-3)
+    found = []
+    for _ in range(15):
+        parts = made.losses(batch)
+        optimiser.zero_grad()
+        parts["loss"].backward()
+        optimiser.step()
+        found.append(float(parts["codes"].detach()))
+    assert found[-1] < found[0] - 0.1
+    torch.testing.assert_close(parts["loss"], parts["signal"] + parts["codes"])
+    assert all(p.grad is None for p in made.codec.parameters())
+    assert "codes" not in made.losses(make_batch(t=1024, kind=int(Kind.SEEG)))
+
+
+def test_codes_want_a_codec_and_a_codec_wants_codes():
+    with pytest.raises(ContractError, match="codes is 1 and tokenizer is None"):
+        task(weights=StreamWeights(codes=1.0))
+    with pytest.raises(ContractError, match="codes is 0 and tokenizer is 'x'"):
+        task(tokenizer="x")
+
+
+def test_a_codec_without_common_sources_is_refused():
+    with pytest.raises(ContractError, match="BioCodec has no codes of a fixed number of sources"):
+        CodeGuesser(32, 2, BioCodec(BioCodecConfig(preset="test")))
 
 
 def test_a_run_meets_data_exports_and_reads_every_kind(tmp_path):
