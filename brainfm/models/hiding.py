@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from brainfm.nn.regions import N_PARCELS, lobe_of, parcel_of
+
+SCALES = ("near", "channel", "parcel", "lobe")
 MODES = ("region", "time", "both")
 
 
@@ -22,10 +25,12 @@ class HidingConfig:
     """Shares that are hidden, and in what shape."""
 
     share_sensors: float = 0.5
-    """Of valid sensors: those nearest to one of them, drawn anew for every window. Sensors whose
-    place is unknown are drawn one by one."""
+    """Of valid sensors, drawn anew for every window; where no place is known, one by one."""
     share_time: float = 0.4
     """Of steps: one stretch of them."""
+    scale: str = "near"
+    """What hides together in a region: "near" (a ball), "channel" (each by itself), "parcel" or
+    "lobe" (BaRISTA's scales of masking)."""
     modes: tuple[str, ...] = MODES
     """Each window draws one of these."""
 
@@ -34,6 +39,8 @@ class HidingConfig:
         unknown = set(self.modes) - set(MODES)
         if unknown or not self.modes:
             raise ValueError(f"modes are {self.modes}; choose some of {MODES}")
+        if self.scale not in SCALES:
+            raise ValueError(f"scale is '{self.scale}'; it must be one of {SCALES}")
         for key in ("share_sensors", "share_time"):
             if not 0 < getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; it must lie between 0 and 1")
@@ -79,6 +86,9 @@ def _regions(
 ) -> Tensor:
     """Sensors (B, C) around a drawn one, as many as the share of the valid ones, at least one."""
     drawn_BC = torch.rand(valid_BC.shape, generator=generator)
+    count_B = (config.share_sensors * valid_BC.sum(1)).round().clamp_min(1)
+    if config.scale != "near":
+        return _ranked(_by_region(config.scale, pos_BC3, drawn_BC, generator), valid_BC, count_B)
     known_BC = torch.isfinite(pos_BC3).all(-1)
     first_B = torch.where(valid_BC, drawn_BC, -1.0).argmax(1)
     rows = torch.arange(len(valid_BC))
@@ -86,7 +96,24 @@ def _regions(
     distance_BC = (pos_BC3 - there_B13).norm(dim=-1)
     # No place: any order is as good, and beyond all that have one.
     distance_BC = torch.where(known_BC & known_BC[rows, first_B][:, None], distance_BC, 10.0)
-    distance_BC = distance_BC + 1e-6 * drawn_BC + torch.where(valid_BC, 0.0, 100.0)
-    rank_BC = distance_BC.argsort(1).argsort(1)
-    count_B = (config.share_sensors * valid_BC.sum(1)).round().clamp_min(1)
-    return rank_BC < count_B[:, None]
+    return _ranked(distance_BC + 1e-6 * drawn_BC, valid_BC, count_B)
+
+
+def _by_region(
+    scale: str, pos_BC3: Tensor, drawn_BC: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """A number for every sensor (B, C): one for all that lie in the same parcel or lobe."""
+    if scale == "channel":
+        return drawn_BC
+    region_BC = parcel_of(pos_BC3)
+    if scale == "lobe":
+        region_BC = lobe_of(region_BC)
+    of_BR = torch.rand((len(pos_BC3), N_PARCELS), generator=generator)
+    mine_BC = of_BR.gather(1, region_BC.clamp_min(0)) + 1e-6 * drawn_BC
+    return torch.where(region_BC < 0, drawn_BC, mine_BC)
+
+
+def _ranked(number_BC: Tensor, valid_BC: Tensor, count_B: Tensor) -> Tensor:
+    """The valid sensors with the smallest numbers, so many of each row."""
+    number_BC = number_BC + torch.where(valid_BC, 0.0, 100.0)
+    return number_BC.argsort(1).argsort(1) < count_B[:, None]

@@ -19,12 +19,14 @@ from brainfm.models.standard import Standard
 from brainfm.nn.frames import in_mni
 from brainfm.nn.geometry import SensorModule
 from brainfm.nn.patches import BoldPatch, FastPatch
+from brainfm.nn.regions import N_LOBES, N_PARCELS, centres, lobe_centres, lobe_of, parcel_of
 from brainfm.nn.seconds import SpanCode
 from brainfm.types import N_KINDS, Kind, SignalBatch, TokenStream
 
 REFERENCES = ("unknown", "none", "average", "linked", "bipolar", "laplacian", "single")
 """What a reference may be called; any other name is read as "single", one electrode."""
 
+SPATIAL = ("channel", "parcel", "lobe")
 MET = 200
 """Batches that units of features are taken from."""
 
@@ -57,13 +59,17 @@ class StreamConfig:
     bold_resize: str = "data"
     """"data" or "kernel", see `nn.patches.BoldPatch`."""
     spatial: str = "channel"
-    """Scale at which a sensor's place is coded: "channel" (metres), "parcel" or "lobe" (BaRISTA,
-    arXiv 2512.12135)."""
+    """Scale at which a sensor's place is known: "channel" (its own), "parcel" or "lobe" (the centre
+    of what it lies in; BaRISTA, arXiv 2512.12135, compares the three)."""
+    parcel_dropout: float = 0.5
+    """How often the name of a sensor's parcel (or lobe) is withheld while training; 1: always."""
     known_positions: bool = True
     """False: every place is unknown (a control)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edges_hz", tuple(float(e) for e in self.edges_hz))
+        if self.spatial not in SPATIAL:
+            raise ValueError(f"spatial is '{self.spatial}'; it must be one of {SPATIAL}")
         if any(b <= a for a, b in zip(self.edges_hz, self.edges_hz[1:], strict=False)):
             raise ValueError(f"edges_hz {self.edges_hz} do not rise")
 
@@ -87,6 +93,9 @@ class StreamEmbedding(nn.Module):
         self.sensor = SensorModule(dim, N_KINDS, "metric")
         self.reference = nn.Embedding(len(REFERENCES), dim)
         self.scale = nn.Linear(1, dim)
+        n_regions = N_LOBES if config.spatial == "lobe" else N_PARCELS
+        self.region = nn.Embedding(n_regions + 1, dim)
+        nn.init.normal_(self.region.weight, std=0.02)
         self.span = SpanCode(dim)
         nn.init.normal_(self.reference.weight, std=0.02)
 
@@ -152,6 +161,7 @@ class StreamEmbedding(nn.Module):
         pos_BC3, ori_BC3 = in_mni(batch.pos_BC3, batch.ori_BC3, batch.frame)
         if not self.config.known_positions:
             pos_BC3 = torch.full_like(pos_BC3, torch.nan)
+        pos_BC3, region_BC = self._at_scale(pos_BC3)
         code_BCD = self.sensor(pos_BC3, ori_BC3, batch.kind_BC, batch.valid_BC)
         typical = torch.tensor([TYPICAL_LOG10[Kind(k)] for k in range(N_KINDS)])
         usual_BC = typical.to(code_BCD.device)[batch.kind_BC]
@@ -160,7 +170,24 @@ class StreamEmbedding(nn.Module):
         code_BCD = code_BCD + self.scale(log_BC.clamp(-3, 3)[..., None].to(code_BCD.dtype))
         name = batch.reference if batch.reference in REFERENCES else "single"
         which = torch.tensor(REFERENCES.index(name), device=code_BCD.device)
+        if self.training:
+            withheld = torch.rand(region_BC.shape, device=region_BC.device)
+            region_BC = torch.where(withheld < self.config.parcel_dropout, -1, region_BC)
+        # The last row is for sensors whose region nobody knows, or is not told.
+        code_BCD = code_BCD + self.region(region_BC % self.region.num_embeddings)
         return pos_BC3, ori_BC3, code_BCD + self.reference(which)
+
+    def _at_scale(self, pos_BC3: Tensor) -> tuple[Tensor, Tensor]:
+        """Places as far as they are told, and the parcel or lobe each lies in (-1: unknown)."""
+        region_BC = parcel_of(pos_BC3)
+        if self.config.spatial == "channel":
+            return pos_BC3, region_BC
+        middle_R3 = centres()
+        if self.config.spatial == "lobe":
+            region_BC, middle_R3 = lobe_of(region_BC), lobe_centres()
+        unknown_13 = torch.full((1, 3), torch.nan)
+        middle_R3 = torch.cat((middle_R3, unknown_13)).to(pos_BC3)
+        return middle_R3[region_BC], region_BC
 
 
 def is_bold(batch: SignalBatch) -> bool:

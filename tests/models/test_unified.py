@@ -162,14 +162,57 @@ def test_blocks_are_hidden_by_region_and_time():
     valid = torch.ones(40, 10, dtype=torch.bool)
     valid[:, 9] = False
     g = torch.Generator().manual_seed(0)
-    region = draw_hidden(HidingConfig(0.4, 0.5, ("region",)), pos, valid, 8, g)
+    region = draw_hidden(HidingConfig(0.4, 0.5, modes=("region",)), pos, valid, 8, g)
     assert (region.any(2).sum(1) == 4).all() and (region.all(2) == region.any(2)).all()
     assert not region[:, 9].any()
     for row in region.any(2):  # neighbours on the line
         at = torch.nonzero(row).flatten()
         assert int(at.max() - at.min()) == 3
-    time = draw_hidden(HidingConfig(0.4, 0.5, ("time",)), pos, valid, 8, g)
+    time = draw_hidden(HidingConfig(0.4, 0.5, modes=("time",)), pos, valid, 8, g)
     assert (time[:, 0].sum(1) == 4).all() and (time[:, :9] == time[:, :1]).all()
+
+
+@pytest.mark.parametrize("scale", ["parcel", "lobe"])
+def test_parcels_and_lobes_hide_as_one(scale):
+    from brainfm.nn.regions import centres, lobe_of
+
+    g = torch.Generator().manual_seed(0)
+    parcel = torch.randint(82, (1, 60), generator=g).expand(30, -1)
+    pos = centres()[parcel] + 0.001 * torch.randn(30, 60, 3, generator=g)
+    region = parcel if scale == "parcel" else lobe_of(parcel)
+    config = HidingConfig(0.5, 0.5, scale, ("region",))
+    hidden = draw_hidden(config, pos, torch.ones(30, 60).bool(), 4, g)[:, :, 0]
+    assert (hidden.sum(1) == 30).all()
+    for row, mine in zip(hidden, region, strict=True):
+        torn = sum(0 < int(row[mine == r].sum()) < int((mine == r).sum()) for r in mine.unique())
+        assert torn <= 1  # the last one, where the share is full
+
+
+@pytest.mark.parametrize("spatial", ["parcel", "lobe"])
+def test_places_are_known_to_the_scale_that_is_told(spatial):
+    from brainfm.nn.regions import centres
+
+    torch.manual_seed(0)
+    batch = replace(make_batch(t=256), frame="mni")
+    batch.pos_BC3[:] = centres()[torch.tensor([0, 5, 20, 43, 60, 81])]
+    moved = replace(batch, pos_BC3=batch.pos_BC3 + 0.002)
+    swapped = replace(batch, pos_BC3=batch.pos_BC3[:, [3, 1, 2, 0, 4, 5]])
+    model = encoder(stream=StreamConfig(spatial=spatial))
+    with torch.no_grad():
+        h = model(batch).h_BSWD
+        torch.testing.assert_close(model(moved).h_BSWD, h)
+        assert (model(swapped).h_BSWD - h).abs().max() > 1e-3
+        exact = encoder()
+        assert (exact(moved).h_BSWD - exact(batch).h_BSWD).abs().max() > 1e-4
+
+
+def test_names_of_parcels_are_withheld_while_training():
+    model, batch = encoder(stream=StreamConfig(parcel_dropout=1.0)), make_batch(t=256)
+    with torch.no_grad():
+        model.embedding.region.weight[:-1] += 5.0
+        told = model.embedding.sensors(batch)[2]
+        withheld = model.train().embedding.sensors(batch)[2]
+    assert (told - withheld).abs().mean() > 1.0
 
 
 def test_a_window_of_one_step_hides_regions_and_one_sensor_hides_time():
@@ -198,5 +241,9 @@ def test_bad_settings_are_refused():
         StreamConfig(edges_hz=(1, 5, 5))
     with pytest.raises(ValueError, match="modes are"):
         HidingConfig(modes=("space",))
+    with pytest.raises(ValueError, match="spatial is 'voxel'"):
+        StreamConfig(spatial="voxel")
+    with pytest.raises(ValueError, match="scale is 'gyrus'"):
+        HidingConfig(scale="gyrus")
     with pytest.raises(ValueError, match="share_time is 0"):
         HidingConfig(share_time=0)
