@@ -11,16 +11,21 @@ Shapes: C channels, P parcels, T samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.activity import Activity, Experiment, act
 from brainfm.data.anatomy import KINDS, Head
+from brainfm.data.coils import CTF_AXIAL, VV_MAG, VV_PLANAR
 from brainfm.data.haemodynamics import Scanner, drive, hrf_lag_s, response, scan
 from brainfm.data.synthetic import pink_noise
 from brainfm.errors import DataError
+from brainfm.signals.bold import prepare_bold
+from brainfm.signals.preprocess import Recipe
+from brainfm.signals.recording import recording_from_raw
 from brainfm.types import Kind, Recording, Stimulus
 
 DATASET = "simulated_heads"
@@ -226,3 +231,53 @@ def _how(head: Head, kind: str) -> str:
         "SEEG": f"{many} contacts in tissue without end, places in MNI152",
         "ECOG": f"{many} contacts in tissue without end, places in MNI152",
     }[kind]
+
+
+def prepared(made: Recording, recipe: Recipe) -> Recording:
+    """A simulated recording with a recipe applied, down the same road as a recorded one."""
+    if made.is_bold:
+        return prepare_bold(made, recipe)
+    recording = recording_from_raw(
+        to_raw(made),
+        recipe=recipe,
+        dataset=made.dataset,
+        subject=made.subject,
+        name=made.name,
+        source=made.name,
+        line_freq=made.line_freq,
+        split=made.split,
+    )
+    recording.notes = [*made.notes, *recording.notes]
+    recording.channels = replace(recording.channels, reference=made.channels.reference)
+    recording.start_s, recording.clock = made.start_s, made.clock
+    recording.stimulus = made.stimulus
+    return recording
+
+
+def to_raw(recording: Recording) -> Any:
+    """An `mne.io.RawArray` with kinds, places, directions and events, so that what is simulated
+    goes down the same road as what is recorded.
+    """
+    import mne
+    from mne._fiff.constants import FIFF
+
+    channels = recording.channels
+    types = [Kind(int(k)).name.lower() for k in channels.kind]
+    info = mne.create_info(list(channels.name), recording.sfreq, types, verbose="ERROR")
+    frames = {"head": FIFF.FIFFV_COORD_HEAD, "mni": FIFF.FIFFV_MNE_COORD_MNI_TAL}
+    vectorview = bool((channels.kind == Kind.GRAD).any())
+    for ch, kind, pos, ori in zip(
+        info["chs"], channels.kind, channels.pos_m, channels.ori, strict=True
+    ):
+        ch["loc"][:3], ch["coord_frame"] = pos, frames[channels.frame]
+        if kind == Kind.GRAD:
+            ch["coil_type"], ch["loc"][3:6] = VV_PLANAR, ori
+        elif kind == Kind.MAG:
+            ch["coil_type"], ch["loc"][9:12] = (VV_MAG if vectorview else CTF_AXIAL), ori
+    raw = mne.io.RawArray(recording.signal.T.astype(np.float64), info, verbose="ERROR")
+    events = recording.events
+    marks = mne.Annotations(
+        [e.onset_s for e in events], [e.duration_s for e in events], [e.label for e in events]
+    )
+    raw.set_annotations(marks, verbose="ERROR")
+    return raw

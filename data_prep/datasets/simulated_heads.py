@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from brainfm.data.activity import Experiment
 from brainfm.data.anatomy import Head, HeadConfig
-from brainfm.data.coils import CTF_AXIAL, VV_MAG, VV_PLANAR
 from brainfm.data.haemodynamics import Scanner
 from brainfm.data.simulated_heads import DATASET as NAME
-from brainfm.data.simulated_heads import Devices, simulate
+from brainfm.data.simulated_heads import Devices, prepared, simulate
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
-from brainfm.signals.recording import recording_from_raw
-from brainfm.types import Kind, Recording
+from brainfm.types import Recording
 from data_prep.dataset import DataSet, Facts, Job, Progress
 
 KINDS = ("EEG", "MEG", "SEEG", "BOLD")
@@ -122,55 +118,7 @@ class SimulatedHeads(DataSet):
             devices=Devices(scanner=Scanner(tr_s=given["tr_s"])),
         )
         made.split, made.name = given["split"], job.name
-        if made.is_bold:
-            from brainfm.signals.bold import prepare_bold
-
-            return prepare_bold(made, recipe)
-        recording = recording_from_raw(
-            to_raw(made),
-            recipe=recipe,
-            dataset=self.name,
-            subject=made.subject,
-            name=job.name,
-            source=job.name,
-            line_freq=made.line_freq,
-            split=made.split,
-        )
-        recording.notes = [*made.notes, *recording.notes]
-        reference = made.channels.reference
-        recording.channels = replace(recording.channels, reference=reference)
-        recording.start_s, recording.clock = made.start_s, made.clock
-        recording.stimulus = made.stimulus
-        return recording
-
-
-def to_raw(recording: Recording) -> Any:
-    """An `mne.io.RawArray` with kinds, places, directions and events, so that what is simulated
-    goes down the same road as what is recorded.
-    """
-    import mne
-    from mne._fiff.constants import FIFF
-
-    channels = recording.channels
-    types = [Kind(int(k)).name.lower() for k in channels.kind]
-    info = mne.create_info(list(channels.name), recording.sfreq, types, verbose="ERROR")
-    frames = {"head": FIFF.FIFFV_COORD_HEAD, "mni": FIFF.FIFFV_MNE_COORD_MNI_TAL}
-    vectorview = bool((channels.kind == Kind.GRAD).any())
-    for ch, kind, pos, ori in zip(
-        info["chs"], channels.kind, channels.pos_m, channels.ori, strict=True
-    ):
-        ch["loc"][:3], ch["coord_frame"] = pos, frames[channels.frame]
-        if kind == Kind.GRAD:
-            ch["coil_type"], ch["loc"][3:6] = VV_PLANAR, ori
-        elif kind == Kind.MAG:
-            ch["coil_type"], ch["loc"][9:12] = (VV_MAG if vectorview else CTF_AXIAL), ori
-    raw = mne.io.RawArray(recording.signal.T.astype(np.float64), info, verbose="ERROR")
-    events = recording.events
-    marks = mne.Annotations(
-        [e.onset_s for e in events], [e.duration_s for e in events], [e.label for e in events]
-    )
-    raw.set_annotations(marks, verbose="ERROR")
-    return raw
+        return prepared(made, recipe)
 
 
 HEADS = SimulatedHeads()

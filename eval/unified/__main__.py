@@ -27,6 +27,7 @@ from eval.report import print_json
 from eval.unified.across import envelopes, lag_of, matched, retrieve, twin_windows
 from eval.unified.features import classical, load_encoder, of_encoder, random_twin
 from eval.unified.pages import write_report
+from eval.unified.transfer import lost, montages, transfer
 from eval.unified.trials import Trials, by_recording, read_trials
 
 KINDS = ("EEG", "MEG", "SEEG", "BOLD")
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=400, help="of each training (default 400)")
     parser.add_argument("--runs", default="runs/unified", help="folder of trainings and report")
     parser.add_argument("--resamples", type=int, default=1000, help="of trials, for intervals")
+    parser.add_argument("--transfer", action="store_true", help="also probe across montages")
     parser.add_argument("--json", action="store_true", help="print one JSON line last")
     args = parser.parse_args(argv)
     console = Console()
@@ -110,6 +112,13 @@ def evaluate(
             f"band power over time {rival['EEG to MEG, top-1']:.2f} and "
             f"{rival['MEG to EEG, top-1']:.2f}."
         )
+    if args.transfer:
+        rows = transfer(joint, montages(joint.preprocess))
+        result["transfer"] = rows
+        named = [s for s in rows[0] if s not in ("kind", "judged in", "taught in")]
+        result["lost_by_montage"] = {s: lost(rows, s) for s in named}
+        costs = ", ".join(f"{s} {v:+.3f}" for s, v in result["lost_by_montage"].items())
+        result["verdicts"].append(f"Balanced accuracy lost in another montage: {costs}.")
     result["lag"] = lag_of(joint, joint.config.stream.step_s)
     result["verdicts"].append(
         f"Learned lag of BOLD behind electrophysiology: {result['lag']['peak_s']:.1f} s."

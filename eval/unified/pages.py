@@ -39,6 +39,15 @@ def write_report(result: dict[str, Any], folder: Path) -> Path:
             "of the same head included. Band power over time learns nothing.",
             simulated=True,
         )
+    if "transfer" in result:
+        report.heading("Another montage")
+        report.table(
+            result["transfer"],
+            "Balanced accuracy on heads that neither pretraining nor the probe saw. The same "
+            "brains do the same in each montage; the probe learned from other heads in the montage "
+            "named.",
+            simulated=True,
+        )
     report.heading("How late blood answers")
     report.figure(
         _response(result["lag"]),

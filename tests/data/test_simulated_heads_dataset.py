@@ -5,13 +5,13 @@ import pytest
 
 from brainfm.data.activity import Experiment
 from brainfm.data.anatomy import Head
-from brainfm.data.simulated_heads import simulate
+from brainfm.data.simulated_heads import simulate, to_raw
 from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 from brainfm.signals.recording import pick_channels
 from brainfm.types import Kind
 from data_prep.datasets import get_dataset
-from data_prep.datasets.simulated_heads import SimulatedHeads, to_raw
+from data_prep.datasets.simulated_heads import SimulatedHeads
 
 pytest.importorskip("nilearn")
 SMALL = SimulatedHeads(subjects=4, minutes=0.25)
