@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = sub.add_parser("run", parents=[every], help="fetch, prepare, finalize, report")
     _what(run)
     _user(run)
+    _fmri(run)
     _recipe(run)
     run.add_argument(
         "--jobs", type=_count, default=1, help="reader processes; 0: in this one (default 1)"
@@ -98,6 +99,9 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         lowpass_hz=lowpass,
         notch=not args.no_notch,
         causal=args.causal,
+        bold_sfreq=args.bold_sfreq,
+        bold_highpass_hz=args.bold_highpass,
+        bold_lowpass_hz=args.bold_lowpass,
     )
 
 
@@ -117,6 +121,18 @@ def _user(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--montage", default="standard_1005", help="MNE montage, or none")
     group.add_argument("--duplicates", choices=("raise", "first"), default="raise")
     group.add_argument("--subject", help="regular expression; its first group names the subject")
+
+
+def _fmri(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("your own fMRI (NIfTI)")
+    group.add_argument("--tr", type=float, help="seconds, where no sidecar says it")
+    group.add_argument("--atlas", help="parcels instead of voxels: schaefer_100, aal2, ...")
+    group.add_argument("--mask", help="image of the voxels that are read")
+    group.add_argument("--drop", type=_count, default=0, help="first frames to leave out")
+    group.add_argument("--denoise", help="fMRIPrep confounds: simple, scrubbing, compcor, ...")
+    group.add_argument("--bold-sfreq", type=float, help="frames a second to store (as recorded)")
+    group.add_argument("--bold-highpass", type=_edge, default=0.008, help="Hz or none (0.008)")
+    group.add_argument("--bold-lowpass", type=_edge, default=None, help="Hz or none (none)")
 
 
 def _recipe(parser: argparse.ArgumentParser) -> None:

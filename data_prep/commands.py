@@ -180,7 +180,10 @@ def parse_subjects(text: str) -> tuple[int, ...]:
 
 
 def _user_jobs(args: Namespace) -> list[Job]:
-    options = UserOptions(args.line_freq, args.unit, args.montage, args.duplicates, args.subject)
+    options = UserOptions(
+        *(args.line_freq, args.unit, args.montage, args.duplicates, args.subject),
+        *(args.tr, args.atlas, args.mask, args.drop, args.denoise),
+    )
     jobs: list[Job] = []
     for source in args.source:
         jobs += user_jobs(Path(source), options, args.name)

@@ -55,7 +55,8 @@ class BrainDataModule(LightningDataModule):
     patch_s : seconds of a model step; windows hold whole steps. None: a window is one step
     simultaneous : read recordings that share a clock together, as `Simultaneous` batches, and no
         others; windows lie where all of them do
-    bold : lengths of windows and steps of fMRI, where they are others. Default: the same
+    bold : lengths of windows and steps of fMRI, where they are others. Default: the same; with
+        `simultaneous`, windows are as long as the others' and one step each
     tokens_per_batch : largest channels x steps in one batch of one process
     preprocess : contract of the model. Its recipe must be the store's. None: the store's
         recipe and the default normalisation
@@ -254,9 +255,7 @@ class BrainDataModule(LightningDataModule):
                 self.store, self.preprocess, self.patch, self.speech, self.vocabulary
             )
         if self.simultaneous:
-            return SimultaneousWindows(
-                self.store, self.preprocess, self.patch, self.bold.patch_s, self._made_at_once
-            )
+            return SimultaneousWindows(self.store, self.preprocess, self.patch, self._made_at_once)
         if self.seizures is not None:
             return SeizureWindows(self.store, self.preprocess, self.patch)
         return WindowDataset(self.store, self.preprocess, self.patch, self.bold.patch_s)

@@ -97,7 +97,7 @@ class SimultaneousWindows(WindowDataset):
 
     Parameters
     ----------
-    store, preprocess, patch, bold_patch_s : see `WindowDataset`
+    store, preprocess, patch : see `WindowDataset`; fMRI is one step, however many frames it has
     others : of `made_at_once`
     """
 
@@ -106,10 +106,9 @@ class SimultaneousWindows(WindowDataset):
         store: Store,
         preprocess: Preprocess,
         patch: int | None,
-        bold_patch_s: float | None,
         others: Mapping[int, Sequence[int]],
     ) -> None:
-        super().__init__(store, preprocess, patch, bold_patch_s)
+        super().__init__(store, preprocess, patch)
         self.others = others
 
     def __getitem__(self, refs: Sequence[WindowRef]) -> Any:

@@ -43,7 +43,7 @@ def twin_windows(store: Store, encoder: UnifiedEncoder, query: str = "") -> list
     chosen = chosen[(chosen["split"] == "test") & chosen["kind"].isin(list(KINDS))]
     others = made_at_once(store, chosen)
     index = cut_simultaneous(store, chosen, others, Cut(WINDOW_S))
-    data = SimultaneousWindows(store, encoder.preprocess, None, None, others)
+    data = SimultaneousWindows(store, encoder.preprocess, None, others)
     if len(index) < POOL:
         raise DataError(
             f"{store.root}: test recordings made at once hold {len(index)} windows of "

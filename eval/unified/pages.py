@@ -120,7 +120,7 @@ def _bars(result: dict[str, Any]) -> Any:
         axes.bar(at, middle, width * 0.92, label=name, yerr=error, error_kw={"lw": 0.8})
     chance = 1 / len(next(iter(result["kinds"].values()))["classes"])
     axes.axhline(chance, color="0.4", lw=0.8, ls="--")
-    axes.text(len(kinds) - 0.5, chance, " chance", va="center", fontsize=8, color="0.4")
+    axes.text(len(kinds) - 0.45, chance + 0.01, "chance", va="bottom", fontsize=8, color="0.4")
     axes.set_xticks(range(len(kinds)), kinds)
     axes.set_ylabel("balanced accuracy")
     axes.set_ylim(0, 1)

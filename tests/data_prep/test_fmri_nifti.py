@@ -71,9 +71,7 @@ def test_parcels_are_means_at_their_places(tmp_path):
     path, x = image(tmp_path)
     labels = np.zeros(SHAPE, int)
     labels[2:5], labels[5:] = 7, 9
-    atlas = make_atlas(
-        "toy", "mni_volume", {7: "one", 9: "two"}, labels, affine=_metres(AFFINE)
-    )
+    atlas = make_atlas("toy", "mni_volume", {7: "one", 9: "two"}, labels, affine=_metres(AFFINE))
     r = read(path, atlas=atlas)
     assert r.channels.name == ("one", "two")
     np.testing.assert_allclose(r.signal[:, 0], x[2:5].mean((0, 1, 2)), rtol=1e-4)
