@@ -69,7 +69,10 @@ def test_alignment_is_within_recordings():
 
 def test_classes_are_decoded_from_classical_features_of_other_heads(store):
     trials = read_trials(store, "EEG", Preprocess(RECIPE))
-    rows = {"classical": [classical(trials, "EEG")], "noise": [np.random.default_rng(0).normal(size=(150, 8))]}
+    rows = {
+        "classical": [classical(trials, "EEG")],
+        "noise": [np.random.default_rng(0).normal(size=(150, 8))],
+    }
     found = probe(trials, rows, 50)
     assert found["rows"]["classical"]["balanced_accuracy"]["mean"] > 0.8
     assert found["n_heads"] == [4, 1]
