@@ -18,6 +18,7 @@ from brainfm.data.store import Store
 from brainfm.errors import ContractError, DataError
 from eval.fmri.haxby import BASELINE, KNOWN, decode, read_blocks
 from eval.fmri.identify import identify
+from eval.fmri.rsa import crossnobis, patterns, reliability, square
 from eval.report import Report, print_json
 
 
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _haxby(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any], Report]:
     (dataset,) = args.dataset or ["haxby"]
-    found = decode(read_blocks(store, dataset), args.resamples)
+    blocks = read_blocks(store, dataset)
+    found = decode(blocks, args.resamples)
+    x_RKC, names = patterns(blocks)
+    agreement = reliability(x_RKC)
     best, d = found["best"], found["difference"]
     accuracy = {n: m["accuracy"]["mean"] for n, m in found["rows"].items()}
     verdict = (
@@ -60,9 +64,16 @@ def _haxby(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any], Repo
         f"{accuracy[BASELINE]:.3f} (difference {d['difference']:+.3f} [{d['low']:+.3f}, "
         f"{d['high']:+.3f}]), chance {1 / len(found['classes']):.3f}; known from elsewhere {KNOWN}."
     )
-    result = {"dataset": dataset, **found, "verdicts": [verdict]}
+    second = (
+        f"Dissimilarities of categories in two halves of the runs: Spearman "
+        f"{agreement['spearman']:.2f}, after the geo-topological transform "
+        f"{agreement['geo-topological']:.2f}, with categories shuffled "
+        f"{agreement['shuffled']:.2f}."
+    )
+    result = {"dataset": dataset, **found, "reliability": agreement, "verdicts": [verdict, second]}
     report = Report("fmri_haxby", "Categories in a slice of fMRI", result)
     report.text(verdict, kind="verdict")
+    report.text(second, kind="verdict")
     report.table(
         [
             {
@@ -81,6 +92,11 @@ def _haxby(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any], Repo
     report.figure(
         _matrix(found["confusion"], found["classes"]),
         f"{best}: rows are what was shown, columns what was answered.",
+    )
+    report.figure(
+        _matrix(square(crossnobis(x_RKC)), names, "{:.2f}", "crossnobis distance a voxel"),
+        "How far apart the patterns of two categories are, crossvalidated over runs: 0 on the "
+        "average where nothing is told apart.",
     )
     return result, report
 
@@ -109,21 +125,21 @@ def _identify(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any], R
     return result, report
 
 
-def _matrix(counts: Any, classes: list[str]) -> Any:
+def _matrix(counts: Any, classes: list[str], form: str = "{:.0f}", about: str = "blocks") -> Any:
     import matplotlib.pyplot as plt
     import numpy as np
 
     figure, axes = plt.subplots(figsize=(4.8, 4.2))
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    share = counts / max(float(np.max(counts)), 1e-12)
     axes.imshow(share, cmap="Greens", vmin=0, vmax=1)
+    axes.set_title(about, fontsize=9, loc="left")
     for i, j in np.ndindex(*counts.shape):
         if counts[i, j]:
             colour = "white" if share[i, j] > 0.6 else "black"
-            axes.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8, color=colour)
+            text = form.format(counts[i, j])
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8)
     axes.set_yticks(range(len(classes)), classes, fontsize=8)
-    axes.set_xlabel("answered")
-    axes.set_ylabel("shown")
     return figure
 
 
