@@ -19,8 +19,8 @@ from brainfm.types import Recording
 from data_prep.dataset import DataSet, Facts, Job, Progress
 
 KINDS = ("EEG", "MEG", "SEEG", "BOLD")
-LAST = {"val": 1, "test": 2}
-"""How many of the last subjects are no training subjects."""
+LAST = {"val": 1 / 12, "test": 1 / 4}
+"""Shares of subjects, the last ones, that are no training subjects; at least one each."""
 VERSION = 1
 """Raised when the simulator gives other samples for the same options."""
 
@@ -39,14 +39,14 @@ class SimulatedHeads(DataSet):
 
     name = NAME
     facts = Facts(
-        title="SIMULATED brains in four kinds of recording at once: 8 heads, 4 minutes each",
+        title="SIMULATED brains in four kinds of recording at once: 24 heads, 4 minutes each",
         licence="made by brainfm; cortex: fsaverage, as nilearn ships it; helmets and coils: MNE "
         "(BSD-3)",
         citation="Zhang, Phys Med Biol 40, 1995; Sarvas, Phys Med Biol 32, 1987; Glover, "
         "NeuroImage 9, 1999; fsaverage: Fischl et al., Hum Brain Mapp 8, 1999",
         origin="https://nilearn.github.io (the cortex; the rest is made)",
         kinds=KINDS,
-        splits="by subject, fixed: the last two are test, the one before them is val",
+        splits="by subject, fixed: the last quarter is test, a twelfth before it is val",
         nominal=(
             "simulated: currents on fsaverage's cortex, in spheres; no brain, no scanner; numbers "
             "on it are no evidence on either",
@@ -57,7 +57,7 @@ class SimulatedHeads(DataSet):
 
     def __init__(
         self,
-        subjects: int = 8,
+        subjects: int = 24,
         minutes: float = 4.0,
         seed: int = 3,
         tr_s: float = 1.0,
@@ -89,10 +89,10 @@ class SimulatedHeads(DataSet):
     def draw(self) -> list[dict[str, Any]]:
         """What `cohort` holds, one entry a head: the options of its jobs."""
         heads = []
+        val, test = (max(1, round(share * self.subjects)) for share in LAST.values())
         for number in range(1, self.subjects + 1):
             left = self.subjects - number
-            test = left < LAST["test"]
-            split = "test" if test else "val" if left < LAST["test"] + LAST["val"] else "train"
+            split = "test" if left < test else "val" if left < test + val else "train"
             options: dict[str, Any] = {"head": 100 * self.seed + number, "split": split}
             options |= {"minutes": self.minutes, "tr_s": self.tr_s, "version": VERSION}
             heads.append({**options, "experiment": asdict(self.experiment)})

@@ -167,15 +167,9 @@ def n_conditions(d_E: Rdm) -> int:
 def patterns(blocks: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float64], list[str]]:
     """(R, K, C) mean pattern of every category in every run of `haxby.read_blocks`, and names."""
     names = sorted(set(blocks["label_N"].tolist()))
-    runs = np.unique(blocks["run_N"])
-    x = np.stack(
-        [
-            [
-                blocks["x_NC"][(blocks["run_N"] == run) & (blocks["label_N"] == name)].mean(0)
-                for name in names
-            ]
-            for run in runs
-        ]
-    )
-    whole = np.isfinite(x).all((1, 2))  # a run may lack a category
-    return x[whole], names
+    whole = []
+    for run in np.unique(blocks["run_N"]):
+        mine = [(blocks["run_N"] == run) & (blocks["label_N"] == name) for name in names]
+        if all(m.any() for m in mine):  # a run may lack a category
+            whole.append([blocks["x_NC"][m].mean(0) for m in mine])
+    return np.asarray(whole, float), names

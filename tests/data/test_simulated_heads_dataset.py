@@ -41,13 +41,13 @@ def test_it_is_listed_and_says_simulated():
 
 def test_subjects_are_split_and_no_subject_is_in_two_splits(tmp_path):
     jobs = jobs_of(get_dataset("simulated_heads"), tmp_path)
-    assert len(jobs) == 32 and len({j.name for j in jobs}) == 32
+    assert len(jobs) == 96 and len({j.name for j in jobs}) == 96
     split_of = {}
     for job in jobs:
         split_of.setdefault(job.options["head"], set()).add(job.options["split"])
     assert all(len(splits) == 1 for splits in split_of.values())
     many = [splits.pop() for splits in split_of.values()]
-    assert many == ["train"] * 5 + ["val"] + ["test"] * 2
+    assert many == ["train"] * 16 + ["val"] * 2 + ["test"] * 6
 
 
 def test_too_few_subjects_are_refused():

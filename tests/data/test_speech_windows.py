@@ -343,7 +343,7 @@ def test_training_without_any_word_left_says_so(tmp_path):
 
 
 def test_speech_and_seizures_exclude_each_other(store):
-    with pytest.raises(DataError, match="both set"):
+    with pytest.raises(DataError, match="data.seizures, data.speech.*more than one is set"):
         module(store, speech=SpeechTargets(), seizures=SeizureSampling())
 
 
