@@ -11,6 +11,7 @@ Shapes: B batch, S sources, W steps, D width, E width of a match, P parcels, K l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -178,22 +179,26 @@ def pieces(batch: SignalBatch, seconds: float) -> SignalBatch:
 
 
 def across_losses(
-    encoder: UnifiedEncoder, batch: Simultaneous, piece_s: float = 4.0
+    encoder: UnifiedEncoder,
+    batch: Simultaneous,
+    wanted: Sequence[str] = ("match", "lag"),
+    piece_s: float = 4.0,
 ) -> dict[str, Tensor]:
     """Losses of both, as far as the recordings at hand allow them.
 
     Parameters
     ----------
+    wanted : "match", "lag" or both; the encoder is run for each
     piece_s : seconds of what is matched: a window of 40 s has so many marks that all find it
     """
     fast = [b for b in batch.batches if not is_bold(b)]
     slow = [b for b in batch.batches if is_bold(b)]
     # Two recordings a step are matched, others in other steps.
-    drawn = torch.randperm(len(fast))[:2].tolist()
-    short = [encoder(pieces(fast[i], piece_s)) for i in drawn] if len(fast) > 1 else []
+    drawn = torch.randperm(len(fast))[:2].tolist() if "match" in wanted else []
+    short = [encoder(pieces(fast[i], piece_s)) for i in drawn] if len(drawn) > 1 else []
     parts = encoder.matcher.losses([encoder.matcher(f) for f in short])
     found = []
-    for one in fast if slow else ():
+    for one in fast if slow and "lag" in wanted else ():
         if one.seconds < (encoder.lag.n_lags + 2) * encoder.config.stream.step_s:
             continue
         seen = encoder(one)

@@ -9,6 +9,7 @@ Shapes: B batch, C channels, W steps, S sources, K features, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -111,20 +112,63 @@ def signal_losses(
     dict with "loss" (squared error; a feature has variance 1 in training) and "explained", the
     share of the variance among what was hidden that is guessed
     """
-    hidden_BCW = seen.hidden_BCW
+    return _guess(encoder, batch, seen.features_BCWK, seen.hidden_BCW, seen.h_BGSD, generator)
+
+
+def other_losses(
+    encoder: UnifiedEncoder,
+    batches: Sequence[SignalBatch],
+    seen: Sequence[Hidden],
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """From what is left of each recording, guess what another one, made at once, showed.
+
+    Kinds of the same steps only, which fMRI is not; every recording is asked about one other,
+    drawn anew.
+
+    Returns
+    -------
+    dict with "other" and "other_explained", as of `signal_losses`; empty with one recording
+    """
+    fast = [i for i, b in enumerate(batches) if not is_bold(b)]
+    found = []
+    for i in fast if len(fast) > 1 else ():
+        rest = [j for j in fast if j != i]
+        j = rest[int(torch.randint(len(rest), (1,), generator=generator))]
+        features_BCWK = seen[j].features_BCWK
+        wanted_BCW = batches[j].valid_BC[..., None].expand(features_BCWK.shape[:3])
+        parts = _guess(encoder, batches[j], features_BCWK, wanted_BCW, seen[i].h_BGSD, generator)
+        found.append(parts)
+    if not found:
+        return {}
+    return {
+        "other": torch.stack([f["loss"] for f in found]).mean(),
+        "other_explained": torch.stack([f["explained"] for f in found]).mean(),
+    }
+
+
+def _guess(
+    encoder: UnifiedEncoder,
+    batch: SignalBatch,
+    features_BCWK: Tensor,
+    wanted_BCW: Tensor,
+    h_BGSD: Tensor,
+    generator: torch.Generator | None,
+) -> dict[str, Tensor]:
+    """Guess the wanted tokens of a batch from sources of the same steps."""
     pos_BC3, ori_BC3, code_BCD = encoder.embedding.sensors(batch)
     # Some sensors of each window are asked, those that hide most: what they know, others know too.
-    chance_BC = torch.rand(hidden_BCW.shape[:2], generator=generator).to(hidden_BCW.device)
-    hides_BC = hidden_BCW.sum(2) + chance_BC
-    asked_BA = hides_BC.topk(min(ASKED, hidden_BCW.shape[1])).indices
+    chance_BC = torch.rand(wanted_BCW.shape[:2], generator=generator).to(wanted_BCW.device)
+    wanted_BC = wanted_BCW.sum(2) + chance_BC
+    asked_BA = wanted_BC.topk(min(ASKED, wanted_BCW.shape[1])).indices
     row_B1 = torch.arange(len(asked_BA), device=asked_BA.device)[:, None]
-    hidden_BAW = hidden_BCW[row_B1, asked_BA]
+    wanted_BAW = wanted_BCW[row_B1, asked_BA]
     where = (x[row_B1, asked_BA] for x in (pos_BC3, ori_BC3, batch.kind_BC))
     row_BAS = encoder.reduce.rows(*where)
     code_BAD = code_BCD[row_B1, asked_BA]
-    guess_BAWK = encoder.guesser(seen.h_BGSD, code_BAD, row_BAS, is_bold(batch))
-    guess_MK = guess_BAWK[hidden_BAW].float()
-    truth_MK = seen.features_BCWK[row_B1, asked_BA][hidden_BAW]
+    guess_BAWK = encoder.guesser(h_BGSD, code_BAD, row_BAS, is_bold(batch))
+    guess_MK = guess_BAWK[wanted_BAW].float()
+    truth_MK = features_BCWK[row_B1, asked_BA][wanted_BAW]
     error = (guess_MK - truth_MK).square().mean()
     spread = (truth_MK - truth_MK.mean(0)).square().mean().clamp_min(1e-9)
     return {"loss": error, "explained": 1 - error.detach() / spread}

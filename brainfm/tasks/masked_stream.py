@@ -8,7 +8,7 @@ from torch import Tensor
 from brainfm.errors import ContractError
 from brainfm.models.across import across_losses
 from brainfm.models.code_guessing import CodeGuesser
-from brainfm.models.guessing import pass_hidden, signal_losses
+from brainfm.models.guessing import Hidden, other_losses, pass_hidden, signal_losses
 from brainfm.models.hiding import HidingConfig
 from brainfm.models.teacher import Teacher
 from brainfm.models.unified import UnifiedEncoder
@@ -29,6 +29,8 @@ class StreamWeights:
     """Codes that a frozen codec gives to the whole window; wants `tokenizer`."""
     latent: float = 0.0
     """What a slow copy that sees everything makes of it (`models.teacher`)."""
+    other: float = 0.0
+    """What recordings of other kinds, made at once, showed. With `data.simultaneous` only."""
     match: float = 0.3
     """Recordings made at once find each other. With `data.simultaneous` only."""
     lag: float = 0.3
@@ -95,15 +97,18 @@ class MaskedStream(BrainTask):
 
     def losses(self, batch: SignalBatch | Simultaneous) -> dict[str, Tensor]:
         if not isinstance(batch, Simultaneous):
-            parts = self._alone(self._some_sensors(batch))
+            parts, _ = self._alone(self._some_sensors(batch))
         else:
             batch = Simultaneous(tuple(self._some_sensors(b) for b in batch.batches))
-            each = [self._alone(b) for b in batch.batches]
+            each, seen = zip(*(self._alone(b) for b in batch.batches), strict=True)
             parts = {k: v for one in each for k, v in one.items()}
             for name in ("signal", "codes", "latent"):
                 if name in parts:
                     parts[name] = torch.stack([one[name] for one in each if name in one]).mean()
-            parts |= across_losses(self.model, batch)
+            if self.weights.other:
+                parts |= other_losses(self.model, batch.batches, seen)
+            wanted = [name for name in ("match", "lag") if getattr(self.weights, name)]
+            parts |= across_losses(self.model, batch, wanted)
         weights = {k: w for k, w in vars(self.weights).items() if w and k in parts}
         if not weights:
             raise ContractError(
@@ -146,8 +151,8 @@ class MaskedStream(BrainTask):
         drawn = torch.randperm(batch.n_channels)[: self.most_sensors]
         return batch.take(drawn.to(batch.x_BCWP.device))
 
-    def _alone(self, batch: SignalBatch) -> dict[str, Tensor]:
-        """Losses that need one recording."""
+    def _alone(self, batch: SignalBatch) -> tuple[dict[str, Tensor], Hidden]:
+        """Losses that need one recording, and the pass they come from."""
         seen = pass_hidden(self.model, batch, self.hiding)
         parts = signal_losses(self.model, batch, seen)
         kind = Kind(int(batch.kind_BC[0, 0])).name.lower()
@@ -159,4 +164,4 @@ class MaskedStream(BrainTask):
                 codes = self.codec.encode(batch)
             step_s = batch.seconds / seen.h_BGSD.shape[1]
             found |= self.code_guesser.losses(seen.h_BGSD, codes, step_s)
-        return found
+        return found, seen

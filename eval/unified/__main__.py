@@ -87,12 +87,14 @@ def evaluate(
     result: dict[str, Any] = {"encoders": folders, "kinds": {}, "verdicts": []}
     for kind in args.kinds:
         own = load_encoder(folders[kind])
-        trials = read_trials(store, kind, joint.preprocess, args.recordings)
+        stream = joint.config.stream
+        step_s = stream.bold_step_s if kind == "BOLD" else stream.step_s
+        trials = read_trials(store, kind, joint.preprocess, args.recordings, step_s)
         rows = {
             "joint pretraining": [of_encoder(joint, trials)],
             "own-kind pretraining": [of_encoder(own, trials)],
             "random init": [of_encoder(random_twin(joint, s), trials) for s in range(SEEDS)],
-            "classical features": [classical(trials, kind)],
+            "classical features": [classical(trials)],
         }
         found = probe(trials, rows, args.resamples)
         result["kinds"][kind] = found

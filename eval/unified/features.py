@@ -21,16 +21,26 @@ BANDS_HZ = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 60), (60, 95))
 N_PLACES = 32
 WIDTH_M = 0.025
 """Deviation of the Gaussian with which sensors near a place count."""
+SLOW_HZ = 10.0
+"""Recordings below this rate are fMRI."""
 WAVE_HZ = 10.0
 """Points a second of the slow waveform."""
 
 
 @torch.no_grad()
 def of_encoder(encoder: UnifiedEncoder, trials: Trials) -> NDArray[np.float32]:
-    """(N, S * W * D) features of all steps."""
+    """(N, S * W * D) features of the steps of each trial, encoded with what lies around it."""
     encoder.eval()
-    parts = [encoder(b).h_BSWD.flatten(1) for b in trials.batches]
-    return torch.cat(parts).float().numpy()
+    out = []
+    for batch, since_N in trials.parts():
+        seen = encoder(batch)
+        n = max(1, round(trials.length_s / seen.duration_s))
+        last = seen.h_BSWD.shape[2] - n
+        first_N = (torch.from_numpy(since_N) / seen.duration_s).round().long().clamp(0, last)
+        at_NW = first_N[:, None] + torch.arange(n)
+        h_NSWD = seen.h_BSWD[torch.arange(len(first_N))[:, None], :, at_NW].transpose(1, 2)
+        out.append(h_NSWD.flatten(1))
+    return torch.cat(out).float().numpy()
 
 
 def random_twin(encoder: UnifiedEncoder, seed: int) -> UnifiedEncoder:
@@ -60,13 +70,13 @@ def load_encoder(folder: str) -> UnifiedEncoder:
     return model.eval()
 
 
-def classical(trials: Trials, kind: str) -> NDArray[np.float32]:
+def classical(trials: Trials) -> NDArray[np.float32]:
     """Log band power and the slow waveform at common places; fMRI: the response of each place.
 
     Places are centres of the training sensors (k-means); a sensor counts at a place by a Gaussian
     of its distance. Where nobody knows positions there is one place, the mean of all sensors.
     """
-    measured = [_measure(b, kind) for b in trials.batches]
+    measured = [_measure(_inside(*part, trials.length_s), part[0].sfreq) for part in trials.parts()]
     train = [
         i for i, rows in enumerate(_rows(trials)) if trials.split_N[rows[0]] in ("train", "val")
     ]
@@ -103,18 +113,25 @@ def _places(positions: Sequence[NDArray]) -> NDArray[np.float64]:
     return centres
 
 
-def _measure(batch: SignalBatch, kind: str) -> NDArray[np.float64]:
-    """(N, C, F) of every sensor, in units of the recording's own trials."""
+def _inside(batch: SignalBatch, since_N: NDArray[np.float64], length_s: float) -> NDArray:
+    """(N, C, T) the trials themselves, in units as recorded."""
     x_NCT = to_si(batch).double().numpy()
-    if kind == "BOLD":
+    n = max(1, round(length_s * batch.sfreq))
+    first_N = np.round(since_N * batch.sfreq).astype(int).clip(0, x_NCT.shape[-1] - n)
+    return np.stack([x[:, i : i + n] for x, i in zip(x_NCT, first_N, strict=True)])
+
+
+def _measure(x_NCT: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    """(N, C, F) of every sensor, in units of the recording's own trials."""
+    if sfreq < SLOW_HZ:
         thirds = np.array_split(x_NCT, 3, axis=-1)
         return np.stack([t.mean(-1) for t in thirds], -1)
     n = x_NCT.shape[-1]
     x_NCT = x_NCT - x_NCT.mean(-1, keepdims=True)
     power = np.abs(np.fft.rfft(x_NCT * np.hanning(n), axis=-1)) ** 2
-    hz = np.fft.rfftfreq(n, 1 / batch.sfreq)
+    hz = np.fft.rfftfreq(n, 1 / sfreq)
     bands = [power[..., (hz >= a) & (hz < b)].mean(-1) for a, b in BANDS_HZ if b <= hz[-1]]
-    points = max(1, round(n / batch.sfreq * WAVE_HZ))
+    points = max(1, round(n / sfreq * WAVE_HZ))
     wave = [part.mean(-1) for part in np.array_split(x_NCT, points, axis=-1)]
     # A sensor's own spread: a waveform in volts would vanish beside a logarithm.
     wave = [w / x_NCT.std() for w in wave]

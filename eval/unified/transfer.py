@@ -99,7 +99,7 @@ def transfer(encoder: UnifiedEncoder, trials: dict[str, Trials]) -> list[dict[st
         # Places are those of both montages together, so that features mean the same.
         mine = [n for n in trials if MONTAGES[n][0] == kind]
         both = _joined([trials[n] for n in mine])
-        x_NF = by_recording(classical(both, kind), both.recording_N)
+        x_NF = by_recording(classical(both), both.recording_N)
         ends = np.cumsum([len(trials[n].y_N) for n in mine])
         for name, part in zip(mine, np.split(x_NF, ends[:-1]), strict=True):
             z[name, "classical features"] = part
@@ -139,6 +139,8 @@ def _joined(parts: Sequence[Trials]) -> Trials:
         first += int(t.recording_N.max()) + 1
     return Trials(
         [b for t in parts for b in t.batches],
+        np.concatenate([t.since_N for t in parts]),
+        parts[0].length_s,
         np.concatenate([t.y_N for t in parts]),
         np.concatenate(recordings),
         np.concatenate([t.split_N for t in parts]),

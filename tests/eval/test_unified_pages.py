@@ -60,6 +60,31 @@ def test_labels_that_are_no_classes_are_left_out(store, tmp_path):
         read_trials(store, "MEG", Preprocess(RECIPE))
 
 
+def test_trials_are_read_with_what_lies_around_them(tmp_path):
+    from brainfm.data.synthetic import synthetic_recording
+
+    for i, split in enumerate(("train", "test")):
+        r = synthetic_recording("EEG", 60, 4, sfreq=64.0, split=split, seed=i)
+        # The first and the last have little before and after them.
+        r.events = [Event(at, 2.5, "ab"[k % 2]) for k, at in enumerate((0.5, 20, 30, 57.0))]
+        r.name, r.split_group = f"r{i}", split
+        write_recording(r, tmp_path / "d" / f"{r.name}.safetensors", recipe=RECIPE)
+    build_tables(tmp_path)
+    store = Store(tmp_path)
+    trials = read_trials(store, "EEG", Preprocess(RECIPE), step_s=0.5)
+    assert trials.length_s == 2.5 and len(trials.y_N) == 8
+    assert all(b.seconds == 10.0 for b in trials.batches)
+    for batch, since_N in trials.parts():
+        onset = [r.start / 64 + s for r, s in zip(batch.refs, since_N, strict=True)]
+        assert onset == pytest.approx([0.5, 20, 30, 57.0])
+    seen = encoder(stream={"step_s": 0.5})
+    h = of_encoder(seen, trials)
+    whole = seen(trials.batches[0]).h_BSWD
+    first = round(trials.since_N[2] / 0.5)
+    expected = whole[2, :, first : first + 5].detach().numpy().ravel()
+    np.testing.assert_allclose(h[2], expected, atol=1e-6)
+
+
 def test_alignment_is_within_recordings():
     x = np.concatenate([np.random.default_rng(0).normal(size=(20, 3)) * 5 + 100, np.ones((4, 3))])
     z = by_recording(x, np.repeat([0, 1], [20, 4]))
@@ -70,7 +95,7 @@ def test_alignment_is_within_recordings():
 def test_classes_are_decoded_from_classical_features_of_other_heads(store):
     trials = read_trials(store, "EEG", Preprocess(RECIPE))
     rows = {
-        "classical": [classical(trials, "EEG")],
+        "classical": [classical(trials)],
         "noise": [np.random.default_rng(0).normal(size=(150, 8))],
     }
     found = probe(trials, rows, 50)

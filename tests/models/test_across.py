@@ -114,6 +114,8 @@ def test_recordings_are_used_as_far_as_they_allow():
     assert {"match", "match_top1", "lag", "lag_explained", "lag_s"} == set(both)
     assert {"match", "match_top1"} == set(across_losses(model, Simultaneous((eeg, meg))))
     assert {"lag", "lag_explained", "lag_s"} == set(across_losses(model, Simultaneous((eeg, bold))))
+    asked = set(across_losses(model, Simultaneous((eeg, meg, bold)), ["match"]))
+    assert asked == {"match", "match_top1"}
     short = [pieces(b, 10.0) for b in (eeg, meg)]
     assert "lag" not in across_losses(model, Simultaneous((*short, pieces(bold, 10.0))))
     total = sum(v for k, v in both.items() if k in ("match", "lag"))
