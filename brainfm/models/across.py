@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from brainfm.models.unified import UnifiedEncoder
 
 
+SCALE = 2.5
+"""Logarithm of what likeness is multiplied by, at first."""
+
+
 class Matcher(nn.Module):
     """Sources of a window -> a unit vector a step, to be compared with another recording's.
 
@@ -43,7 +47,12 @@ class Matcher(nn.Module):
         super().__init__()
         many = dim * n_sources
         self.out = nn.Sequential(nn.LayerNorm(many), nn.Linear(many, width))
-        self.log_scale = nn.Parameter(torch.tensor(2.5))
+        self.log_scale = nn.Parameter(torch.tensor(SCALE))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether anything has ever been matched: its scale has moved."""
+        return float(self.log_scale.detach()) != SCALE
 
     def forward(self, features: Features) -> Tensor:
         """(B, W, E), of length 1 each."""
@@ -94,6 +103,10 @@ class BloodLag(nn.Module):
         self.drive = nn.Linear(dim, 1)
         # Flat: no lag is preferred before anything is learned.
         self.response_K = nn.Parameter(torch.full((n_lags,), 1.0 / n_lags))
+
+    def least_s(self, step_s: float) -> float:
+        """Seconds a window must have to say anything of lags."""
+        return (self.n_lags + 2) * step_s
 
     def drives(self, features: Features, code_BPD: Tensor) -> Tensor:
         """(B, P, W) what each parcel's blood is driven by at each step."""
@@ -197,14 +210,14 @@ def across_losses(
     drawn = torch.randperm(len(fast))[:2].tolist() if "match" in wanted else []
     short = [encoder(pieces(fast[i], piece_s)) for i in drawn] if len(drawn) > 1 else []
     parts = encoder.matcher.losses([encoder.matcher(f) for f in short])
-    found = []
-    for one in fast if slow and "lag" in wanted else ():
-        if one.seconds < (encoder.lag.n_lags + 2) * encoder.config.stream.step_s:
-            continue
+    long = [b for b in fast if b.seconds >= encoder.lag.least_s(encoder.config.stream.step_s)]
+    if slow and long and "lag" in wanted:
+        # One recording a step is asked for blood, others in other steps.
+        one = long[int(torch.randint(len(long), ()))]
         seen = encoder(one)
-        for bold in slow:
-            code_BPD = encoder.embedding.sensors(bold)[2]
-            found.append(encoder.lag.losses(seen, code_BPD, one, bold))
-    for key in found[0] if found else ():
-        parts[key] = torch.stack([f[key] for f in found]).mean()
+        found = [
+            encoder.lag.losses(seen, encoder.embedding.sensors(bold)[2], one, bold) for bold in slow
+        ]
+        for key in found[0]:
+            parts[key] = torch.stack([f[key] for f in found]).mean()
     return parts

@@ -17,7 +17,9 @@ EPILOG = (
 def parser() -> argparse.ArgumentParser:
     """Options; the defaults are those of the demo."""
     p = argparse.ArgumentParser(prog="python -m eval.probe", description=__doc__, epilog=EPILOG)
-    p.add_argument("--checkpoint", help="folder of save_pretrained (BrainOmni, BrainTokenizer)")
+    p.add_argument(
+        "--checkpoint", help="folder of save_pretrained (BrainOmni, BrainTokenizer, UnifiedEncoder)"
+    )
     p.add_argument("--store", help="prepared store; default $BRAINFM_DATA/store")
     p.add_argument("--dataset", action="append", required=True, help="may be repeated")
     p.add_argument("--seeds", type=int, default=3, help="of everything random (default 3)")

@@ -1,9 +1,10 @@
 """What a model knows of a trial, at several depths.
 
 Taps: "patches" (each channel's linear path alone, where the codec has one), "sensors" (with the
-codec's waveform encoder), "sources" (after
-sources have looked at all sensors, before quantisation), "codes" (dequantised), "encoder" (the
-transformer's output). Shapes: N trials, S sources or sensors, W steps, D width, F features.
+codec's waveform encoder), "sources" (after sources have looked at all sensors, before quantisation
+or attention), "codes" (dequantised), "encoder" (the transformer's output).
+
+Shapes: N trials, S sources or sensors, W steps, D width, F features.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from brainfm.data.collate import batch_from_arrays
 from brainfm.errors import ContractError
 from brainfm.hub import BrainModel
 from brainfm.models.brainomni import BrainOmni
+from brainfm.models.unified import UnifiedEncoder
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels, SignalBatch
 
@@ -28,9 +30,14 @@ from brainfm.types import Channels, SignalBatch
 def tokenizer_of(model: BrainModel) -> BrainTokenizer:
     """The codec inside an encoder, or the codec itself."""
     tokenizer = getattr(model, "tokenizer", model)
+    if isinstance(model, UnifiedEncoder):
+        raise ContractError(
+            "a UnifiedEncoder has no tokenizer; --routes baselines frozen random can be probed"
+        )
     if not isinstance(tokenizer, BrainTokenizer):
         raise ContractError(
-            f"the probe knows BrainTokenizer and BrainOmni, not {type(model).__name__}"
+            "the probe knows BrainTokenizer, BrainOmni and UnifiedEncoder, not "
+            f"{type(model).__name__}"
         )
     return tokenizer
 
@@ -55,6 +62,8 @@ def unpack(packed: dict[str, Any]) -> BrainModel:
 
 def taps_of(model: BrainModel) -> tuple[str, ...]:
     """Depths at which a model can be read, shallow to deep."""
+    if isinstance(model, UnifiedEncoder):
+        return ("sources", "encoder")
     taps = ("sensors", "sources", "codes")
     if tokenizer_of(model).config.linear_path:
         taps = ("patches", *taps)
@@ -99,6 +108,8 @@ def trial_scale(batch: SignalBatch) -> torch.Tensor:
 def _read_batch(
     model: BrainModel, batch: SignalBatch, taps: Sequence[str]
 ) -> dict[str, torch.Tensor]:
+    if isinstance(model, UnifiedEncoder):
+        return _read_stream(model, batch, taps)
     tokenizer = tokenizer_of(model)
     out = {}
     if {"patches", "sensors", "sources", "codes"} & set(taps):
@@ -116,6 +127,19 @@ def _read_batch(
     if "encoder" in taps:
         out["encoder"] = model(batch).h_BSWD
     return {tap: out[tap].float() for tap in taps}
+
+
+def _read_stream(
+    model: UnifiedEncoder, batch: SignalBatch, taps: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    out = {}
+    if "sources" in taps:
+        stream = model.embedding(batch)
+        x_BGSD, _ = model.sources(stream, stream.valid_BN)
+        out["sources"] = x_BGSD.transpose(1, 2).float()
+    if "encoder" in taps:
+        out["encoder"] = model(batch).h_BSWD.float()
+    return out
 
 
 def flat(h_NSWD: NDArray) -> NDArray:

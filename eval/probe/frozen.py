@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from brainfm.data.collate import batch_from_arrays
 from brainfm.hub import BrainModel
+from brainfm.models.unified import UnifiedEncoder
 from brainfm.signals.preprocess import Normalise
 from brainfm.types import Channels
 from eval.baselines import window_means
@@ -177,13 +178,16 @@ def fresh_like(
 ) -> BrainModel:
     """A model of the same sizes with random weights: the control of pretraining.
 
-    Its codebooks are placed by k-means on training trials, as the first step of a pretraining
-    would, since random codes would answer nothing.
+    Its codebooks are placed by k-means on training trials (its units of features are learned from
+    them), as the first step of a pretraining would, since random codes would answer nothing.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = type(model)(model.config, model.preprocess)
         few = x_NCT[np.random.default_rng(seed).permutation(len(x_NCT))[:64]]
         batch = batch_from_arrays(few, channels, sfreq, normalise)
-        tokenizer_of(fresh).initialise_codebooks(batch)
+        if isinstance(fresh, UnifiedEncoder):
+            fresh.meet([batch])
+        else:
+            tokenizer_of(fresh).initialise_codebooks(batch)
     return fresh.eval()

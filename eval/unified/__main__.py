@@ -24,7 +24,7 @@ from brainfm.errors import ContractError, DataError
 from eval.metrics.classification import paired_difference, summarise
 from eval.probe.linear import WideLogistic
 from eval.report import print_json
-from eval.unified.across import envelopes, lag_of, matched, retrieve, twin_windows
+from eval.unified.across import envelopes, lag_of, matched, retrieve, sources, twin_windows
 from eval.unified.features import classical, load_encoder, of_encoder, random_twin
 from eval.unified.pages import write_report
 from eval.unified.transfer import lost, montages, transfer
@@ -102,11 +102,16 @@ def evaluate(
         console.print(result["verdicts"][-1], highlight=False)
     if {"EEG", "MEG"} <= set(args.kinds):
         pairs = twin_windows(store, joint, args.recordings)
+        own, twin = (load_encoder(folders[k]) for k in ("EEG", "MEG")), random_twin(joint, 0)
         result["retrieval"] = {
-            "joint pretraining": retrieve(pairs, matched(joint)),
-            "random init": retrieve(pairs, matched(random_twin(joint, 0))),
+            "joint pretraining": retrieve(pairs, sources(joint, joint)),
+            "own-kind pretraining": retrieve(pairs, sources(*own)),
+            "random init": retrieve(pairs, sources(twin, twin)),
             "band power over time": retrieve(pairs, envelopes),
         }
+        if joint.matcher.is_trained:
+            found = retrieve(pairs, matched(joint))
+            result["retrieval"]["joint pretraining, its matcher"] = found
         top, rival = (result["retrieval"][n] for n in ("joint pretraining", "band power over time"))
         result["verdicts"].append(
             f"EEG and MEG of the same seconds: top-1 {top['EEG to MEG, top-1']:.2f} and "

@@ -69,9 +69,10 @@ def retrieve(pairs: list[Pair], embed: Callable[[SignalBatch], NDArray]) -> dict
 
     Parameters
     ----------
-    embed : a batch to (N, F), compared by the cosine
+    embed : a batch to (N, F), compared by the cosine after each feature was brought to mean 0 and
+        spread 1 over a batch: whose head a window is must not help to find it
     """
-    sides = [np.concatenate([embed(p[i]) for p in pairs]) for i in range(2)]
+    sides = [np.concatenate([_level(embed(p[i])) for p in pairs]) for i in range(2)]
     eeg, meg = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in sides)
     score_NN = eeg @ meg.T
     out: dict[str, Any] = {"pool": len(eeg)}
@@ -82,6 +83,23 @@ def retrieve(pairs: list[Pair], embed: Callable[[SignalBatch], NDArray]) -> dict
         out[f"{name}, top-1"] = float((rank < 1).mean())
         out[f"{name}, top-5"] = float((rank < 5).mean())
     return out
+
+
+def _level(x_NF: NDArray) -> NDArray:
+    spread_F = x_NF.std(0)
+    out: NDArray = (x_NF - x_NF.mean(0)) / np.where(spread_F > 1e-9, spread_F, 1.0)
+    return out
+
+
+def sources(eeg: UnifiedEncoder, meg: UnifiedEncoder) -> Callable[[SignalBatch], NDArray]:
+    """Windows as the sources of two encoders, or of one, which each kind's own makes of them."""
+
+    @torch.no_grad()
+    def embed(batch: SignalBatch) -> NDArray:
+        encoder = eeg if int(batch.kind_BC[0, 0]) == Kind.EEG else meg
+        return encoder(batch).h_BSWD.flatten(1).double().numpy()
+
+    return embed
 
 
 def matched(encoder: UnifiedEncoder) -> Callable[[SignalBatch], NDArray]:
@@ -109,8 +127,7 @@ def envelopes(batch: SignalBatch) -> NDArray:
             for a, b in BANDS_HZ
             if ((hz >= a) & (hz < b)).any()
         ]
-    x_NF = np.stack(rows, 1)
-    return (x_NF - x_NF.mean(0)) / x_NF.std(0).clip(1e-9)
+    return np.stack(rows, 1)
 
 
 def lag_of(encoder: UnifiedEncoder, step_s: float) -> dict[str, Any]:

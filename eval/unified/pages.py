@@ -36,7 +36,8 @@ def write_report(result: dict[str, Any], folder: Path) -> Path:
                 for n, r in result["retrieval"].items()
             ],
             f"Each window of 4 s of test heads is looked for among {pool} of the other kind, those "
-            "of the same head included. Band power over time learns nothing.",
+            "of the same head included; features have mean 0 and spread 1 within each head. Band "
+            "power over time learns nothing.",
             simulated=True,
         )
     if "transfer" in result:

@@ -14,9 +14,9 @@ from brainfm.data.synthetic import synthetic_store
 from brainfm.errors import DataError
 from brainfm.models.unified import UnifiedEncoder, UnifiedEncoderConfig
 from brainfm.signals.preprocess import Preprocess, Recipe
-from brainfm.types import Event
+from brainfm.types import Event, Kind
 from eval.unified.__main__ import main, probe
-from eval.unified.across import lag_of, matched, retrieve
+from eval.unified.across import lag_of, matched, retrieve, sources
 from eval.unified.features import classical, of_encoder, random_twin
 from eval.unified.trials import by_recording, read_trials
 
@@ -126,7 +126,22 @@ def test_retrieval_counts_ties_as_half_and_finds_twins():
     assert same["pool"] == 10 and same["EEG to MEG, top-1"] == same["MEG to EEG, top-1"] == 1.0
     dumb = retrieve(pairs, lambda b: np.ones((len(b), 3)))
     assert dumb["EEG to MEG, top-1"] == 0.0
+    # Which head a window is of helps nobody.
+    heads = retrieve(
+        pairs, lambda b: b.x_BCWP.mean((1, 2, 3)).numpy().mean() * np.ones((len(b), 2))
+    )
+    assert heads["EEG to MEG, top-1"] == 0.0
     assert matched(encoder())(pairs[0][0]).shape[0] == 5
+
+
+def test_sources_are_made_by_the_encoder_of_the_kind():
+    torch.manual_seed(1)
+    one = UnifiedEncoder(UnifiedEncoderConfig(preset="test"), Preprocess(RECIPE)).eval()
+    eeg, meg = make_batch(b=3, t=512), make_batch(b=3, t=512, kind=int(Kind.GRAD))
+    embed = sources(encoder(), one)
+    np.testing.assert_array_equal(embed(eeg), sources(encoder(), encoder())(eeg))
+    np.testing.assert_array_equal(embed(meg), sources(one, one)(meg))
+    assert not one.matcher.is_trained
 
 
 def test_the_lag_is_where_the_response_is_largest():
