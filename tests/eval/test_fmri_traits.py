@@ -1,4 +1,4 @@
-"""Traits of SIMULATED people: told by connectivity where it is there, by motion where that is all."""
+"""Traits of SIMULATED people: told by connectivity if it is there, by motion if that is all."""
 
 import json
 
@@ -13,6 +13,7 @@ from brainfm.errors import DataError
 from brainfm.models.unified import UnifiedEncoder, UnifiedEncoderConfig
 from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.types import Channels, Kind, Recording
+from eval.fmri import traits
 from eval.fmri.__main__ import main
 from eval.fmri.traits import judge, predict, read_people
 
@@ -91,13 +92,10 @@ def test_classes_are_told_and_families_are_left_out_whole(cohort):
     store, table = cohort
     found = scores(cohort, "group", group="family")
     assert found[FC]["balanced accuracy"]["mean"] > 0.75 and found[FC]["AUROC"]["mean"] > 0.8
-    assert abs(found["nothing (the mean)"]["balanced accuracy"]["mean"] - 0.5) < 0.1
+    assert found["nothing (the mean)"]["balanced accuracy"]["mean"] == 0.5
     people = read_people(store, table, "group", group="family")
     assert people.classes == ("old", "young") and len(people.names) == PEOPLE
-    assert (
-        people.group_N.tolist() == [k // 2 for k in range(PEOPLE)]
-        or len(np.unique(people.group_N)) == PEOPLE // 2
-    )
+    assert len(np.unique(people.group_N)) == PEOPLE // 2
 
 
 def test_a_person_is_never_guessed_by_a_ridge_that_saw_the_family(cohort, monkeypatch):
@@ -111,8 +109,6 @@ def test_a_person_is_never_guessed_by_a_ridge_that_saw_the_family(cohort, monkey
 
     monkeypatch.setattr("eval.fmri.traits._ridge", spy)
     family = people.group_N.astype(float)[:, None]
-    from eval.fmri import traits
-
     traits._guess(people, family, None, 0)
     assert len(seen) == 10 and all(not fit & test for fit, test in seen)
 
