@@ -124,10 +124,11 @@ def _user(parser: argparse.ArgumentParser) -> None:
 
 
 def _fmri(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("your own fMRI (NIfTI)")
+    group = parser.add_argument_group("your own fMRI (NIfTI, CIFTI, GIFTI, FreeSurfer)")
     group.add_argument("--tr", type=float, help="seconds, where no sidecar says it")
     group.add_argument("--atlas", help="parcels instead of voxels: schaefer_100, aal2, ...")
     group.add_argument("--mask", help="image of the voxels that are read")
+    group.add_argument("--space", help="of several that fMRIPrep wrote; MNI152, then fsLR first")
     group.add_argument("--drop", type=_count, default=0, help="first frames to leave out")
     group.add_argument("--denoise", help="fMRIPrep confounds: simple, scrubbing, compcor, ...")
     group.add_argument("--bold-sfreq", type=float, help="frames a second to store (as recorded)")

@@ -182,7 +182,7 @@ def parse_subjects(text: str) -> tuple[int, ...]:
 def _user_jobs(args: Namespace) -> list[Job]:
     options = UserOptions(
         *(args.line_freq, args.unit, args.montage, args.duplicates, args.subject),
-        *(args.tr, args.atlas, args.mask, args.drop, args.denoise),
+        *(args.tr, args.atlas, args.mask, args.drop, args.denoise, args.space),
     )
     jobs: list[Job] = []
     for source in args.source:

@@ -6,18 +6,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from brainfm.errors import DataError
 from brainfm.signals.files.raw import SUFFIXES, family_of
 from brainfm.signals.preprocess import Recipe
-from brainfm.types import Event, Recording
+from brainfm.types import Recording
 from data_prep.continuous import load_continuous
 from data_prep.dataset import Job
 from data_prep.readers.arrays import ARRAY_SUFFIXES, load_array
 from data_prep.readers.bids import bids_identity, is_bids_root, load_bids
+from data_prep.readers.surface_files import ENDINGS
+from data_prep.user_fmri import VOLUMES, companions, is_fmri, is_run, load_image, one_space
 
-NIFTI = (".nii", ".nii.gz")
 MAX_FILES = 1_000_000
 
 
@@ -36,6 +35,7 @@ class UserOptions:
     tr_s, atlas, mask, drop, denoise : of fMRI: seconds from frame to frame where no sidecar says
         it, name of an atlas (`data_prep.atlases`), an image of the brain's voxels, first frames to
         leave out, and a strategy of fMRIPrep's confounds
+    space : of fMRI, which of the spaces that a run was written in is read; None: MNI152 first
     """
 
     line_freq: float | None = None
@@ -48,6 +48,7 @@ class UserOptions:
     mask: str | None = None
     drop: int = 0
     denoise: str | None = None
+    space: str | None = None
 
 
 def user_jobs(source: Path, options: UserOptions, dataset: str | None = None) -> list[Job]:
@@ -68,7 +69,8 @@ def user_jobs(source: Path, options: UserOptions, dataset: str | None = None) ->
     if not files:
         raise DataError(
             f"{source}: holds no recording; known extensions: "
-            f"{', '.join((*SUFFIXES, *ARRAY_SUFFIXES))}, and *_bold{', *_bold'.join(NIFTI)}"
+            f"{', '.join((*SUFFIXES, *ARRAY_SUFFIXES))}, and fMRI named "
+            f"*_bold{', *_bold'.join((*VOLUMES, *ENDINGS))}"
         )
     base = {
         "source_root": str(root),
@@ -80,12 +82,14 @@ def user_jobs(source: Path, options: UserOptions, dataset: str | None = None) ->
         "subject": options.subject,
     }
     fmri = {k: getattr(options, k) for k in ("tr_s", "atlas", "mask", "drop", "denoise")}
+    spaces = one_space([p for p in files if is_fmri(p)], options.space)
+    files = [p for p in files if not is_fmri(p) or p in spaces]
     return [
         Job(
             name,
             path.relative_to(root).as_posix(),
             _with_companions(path),
-            {**base, "fmri": fmri} if path.name.lower().endswith(NIFTI) else base,
+            {**base, "fmri": fmri, "left_out": spaces[path]} if path in spaces else base,
         )
         for path in files
     ]
@@ -97,8 +101,8 @@ def load_user_job(job: Job, recipe: Recipe) -> Recording:
     root = Path(o["source_root"])
     montage = None if o["montage"] in (None, "none") else o["montage"]
     relative = path.relative_to(root).as_posix()
-    if path.name.lower().endswith(NIFTI):
-        return load_image(path, job, recipe)
+    if is_fmri(path):
+        return load_image(path, job, recipe, subject_of(relative, o["subject"]))
     common = {"dataset": job.dataset, "name": job.name, "line_freq": o["line_freq"]}
     if o["bids"] and bids_identity(path) is not None:
         return load_bids(path, root, recipe, montage=montage, duplicates=o["duplicates"], **common)
@@ -116,64 +120,6 @@ def load_user_job(job: Job, recipe: Recipe) -> Recording:
             "keep files apart, not people; name people by --subject"
         )
     return recording
-
-
-def load_image(path: Path, job: Job, recipe: Recipe) -> Recording:
-    """A run of fMRI that a user names: voxels, or parcels of an atlas."""
-    from brainfm.signals.bold import prepare_bold
-    from data_prep.readers.fmriprep import cleaned, is_preprocessed
-    from data_prep.readers.nifti import read_nifti
-
-    o = job.options["fmri"]
-    relative = path.relative_to(job.options["source_root"]).as_posix()
-    atlas = None
-    if o["atlas"]:
-        from data_prep.atlases import load_atlas
-
-        atlas = load_atlas(o["atlas"])
-    recording = read_nifti(
-        path,
-        dataset=job.dataset,
-        subject=subject_of(relative, job.options["subject"]),
-        name=job.name,
-        tr_s=o["tr_s"],
-        atlas=atlas,
-        mask=o["mask"],
-        frame="mni" if atlas is not None or "space-MNI" in path.name else "unknown",
-        drop=o["drop"],
-        events=read_events(path),
-        slices_corrected=is_preprocessed(path),
-    )
-    if o["denoise"]:
-        recording = cleaned(recording, path, o["denoise"], o["drop"])
-    return prepare_bold(recording, recipe)
-
-
-def read_events(path: Path) -> list[Event]:
-    """Events of the BIDS table beside an image; none where there is no table.
-
-    Raises
-    ------
-    DataError
-        If it lacks onset or duration, or they are no numbers.
-    """
-    beside = _table(path, "events.tsv")
-    if not beside.exists():
-        return []
-    table = pd.read_csv(beside, sep="\t")
-    try:
-        names = table["trial_type"] if "trial_type" in table else ["event"] * len(table)
-        times = (table[k].astype(float) for k in ("onset", "duration"))
-        rows = zip(*times, names, strict=True)
-        return [Event(a, max(b, 0.0), str(c)) for a, b, c in rows if a == a and b == b]
-    except (KeyError, ValueError) as e:
-        raise DataError(f"{beside}: needs numbers in onset and duration ({e}); mend it") from e
-
-
-def _table(image: Path, ending: str) -> Path:
-    """The BIDS table of an image's run, whatever was done to the image."""
-    run = re.sub(r"(_space-[^_]+)?(_res-[^_]+)?(_desc-[^_]+)?_bold\.nii(\.gz)?$", "", image.name)
-    return image.with_name(f"{run}_{ending}")
 
 
 def subject_of(relative: str, pattern: str | None = None) -> str:
@@ -209,8 +155,8 @@ def _recordings_below(folder: Path) -> list[Path]:
         if any(p.endswith(".ds") for p in inside[:-1]):
             continue
         family = family_of(path)
-        if path.name.lower().endswith(NIFTI):
-            if "_bold." in path.name:
+        if is_fmri(path):
+            if is_run(path):
                 found.append(path)
             continue
         is_array = path.name.lower().endswith(ARRAY_SUFFIXES)
@@ -231,7 +177,6 @@ def _with_companions(path: Path) -> tuple[str, ...]:
     """The file and those that hold its samples, so that a change of either is seen."""
     beside = {".vhdr": (".eeg", ".vmrk"), ".set": (".fdt",)}.get(path.suffix.lower(), ())
     others = [path.with_suffix(s) for s in beside]
-    if path.name.lower().endswith(NIFTI):
-        stem = path.name.split(".nii")[0]
-        others = [path.with_name(f"{stem}.json"), _table(path, "events.tsv")]
+    if is_fmri(path):
+        others = companions(path)
     return (str(path), *(str(p) for p in others if p.is_file()))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from brainfm.errors import DataError
 from brainfm.signals.intervals import interval_samples
 from brainfm.types import Recording
+from data_prep.readers.surface_files import is_surface
 
 STRATEGIES = ("simple", "scrubbing", "compcor", "ica_aroma")
 """Of nilearn's `load_confounds_strategy`, which reads the columns that each one names."""
@@ -21,7 +22,9 @@ STRATEGIES = ("simple", "scrubbing", "compcor", "ica_aroma")
 
 def is_preprocessed(path: str | Path) -> bool:
     """Whether a file's name says that fMRIPrep wrote it."""
-    return "desc-preproc" in Path(path).name
+    name = Path(path).name
+    # Its surfaces and grey-matter series carry a space and no description.
+    return "desc-preproc" in name or ("_space-" in name and is_surface(name))
 
 
 def cleaned(recording: Recording, image: str | Path, strategy: str, drop: int = 0) -> Recording:

@@ -119,7 +119,7 @@ def read_nifti(
         dataset=dataset,
         subject=subject,
         name=name or Path(path).name.split(".")[0],
-        events=_since(events or [], start_s),
+        events=since(events or [], start_s),
         source=where,
         notes=[*notes, *when.notes],
         start_s=start_s,
@@ -138,7 +138,7 @@ def voxels(pos_V3: NDArray[np.floating], frame: str) -> Channels:
     )
 
 
-def _since(events: list[Event], start_s: float) -> list[Event]:
+def since(events: list[Event], start_s: float) -> list[Event]:
     """Events from the first kept frame on; what ended before it is left out."""
     moved = [e._replace(onset_s=e.onset_s - start_s) for e in events]
     return [e for e in moved if e.onset_s + e.duration_s > 0 and e.onset_s >= -0.5 * e.duration_s]

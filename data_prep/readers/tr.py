@@ -40,6 +40,12 @@ class Timing:
     notes: tuple[str, ...] = ()
 
 
+def sidecars(path: Path) -> list[Path]:
+    """Where the sidecar of an image may lie: of `x.dtseries.nii`, `x.dtseries.json` or `x.json`."""
+    names = (path.name.removesuffix(".gz").rsplit(".", 1)[0], path.name.split(".")[0])
+    return [path.with_name(f"{n}.json") for n in dict.fromkeys(names)]
+
+
 def read_sidecar(path: str | Path) -> dict[str, Any]:
     """The BIDS sidecar beside an image (same name, `.json`); empty where there is none.
 
@@ -48,11 +54,10 @@ def read_sidecar(path: str | Path) -> dict[str, Any]:
     DataError
         If it is no JSON object.
     """
-    path = Path(path)
-    name = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    beside = path.with_name(f"{name}.json")
-    if not beside.exists():
+    found = [p for p in sidecars(Path(path)) if p.exists()]
+    if not found:
         return {}
+    beside = found[0]
     try:
         content = json.loads(beside.read_text())
     except (OSError, ValueError) as e:

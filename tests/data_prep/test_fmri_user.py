@@ -12,7 +12,8 @@ from brainfm.errors import DataError
 from brainfm.types import Channels, Kind, Recording
 from data_prep.cli import main
 from data_prep.readers import fmriprep
-from data_prep.user import UserOptions, read_events, user_jobs
+from data_prep.user import UserOptions, user_jobs
+from data_prep.user_fmri import read_events
 
 FRAMES = 60
 
