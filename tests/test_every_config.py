@@ -7,7 +7,11 @@ import torch
 import yaml
 
 from brainfm.cli import main
+from brainfm.data.format import write_recording
+from brainfm.data.index import build_tables
 from brainfm.models.presets import MVPFORMER
+from brainfm.signals.preprocess import Recipe
+from data_prep.datasets.simulated_images import SimulatedImages
 
 ROOT = Path(__file__).parents[1]
 CONTENT = {p: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "configs").rglob("*.yaml"))}
@@ -59,7 +63,27 @@ def fit(tmp_path: Path, *configs: Path, extra: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     task = next(CONTENT[c]["model"]["class_path"] for c in configs if "model" in CONTENT[c])
     argv = ["fit", *(a for c in configs for a in ("--config", str(c)))]
-    return main([*argv, f"--runs={tmp_path}", *TINY, *SMALL[task], *(extra or [])])
+    small = SMALL[task]
+    if any("images" in CONTENT[c].get("data", {}) for c in configs):
+        small = seen_images(tmp_path)
+    return main([*argv, f"--runs={tmp_path}", *TINY, *small, *(extra or [])])
+
+
+def seen_images(tmp_path: Path) -> list[str]:
+    """A store of one viewer and the vectors of what was seen, for runs on images."""
+    pytest.importorskip("nilearn")
+    viewer = SimulatedImages(subjects=1, images=6)
+    viewer.fetch(tmp_path, lambda text: None)
+    for job in viewer.jobs(tmp_path):
+        path = tmp_path / "store" / job.dataset / f"{job.name}.safetensors"
+        write_recording(viewer.load(job, Recipe()), path, recipe=Recipe())
+    build_tables(tmp_path / "store")
+    return [
+        f"--data.store={tmp_path / 'store'}",
+        f"--data.images.table={viewer.table(tmp_path)}",
+        "--data.tokens_per_batch=328",
+        "--model.init_args.encoder.init_args.config.preset=test",
+    ]
 
 
 @pytest.mark.parametrize("config", RUNS, ids=relative)

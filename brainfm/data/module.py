@@ -15,6 +15,7 @@ import pandas as pd
 from lightning.pytorch import LightningDataModule
 
 from brainfm.data.collate import WindowDataset, require_store_recipe
+from brainfm.data.images import ImageTargets, ImageWindows, cut_images, images_judged_on
 from brainfm.data.index import select
 from brainfm.data.loader import FixedLoader, ResumableLoader
 from brainfm.data.sampler import PlanConfig, PlanSampler
@@ -66,6 +67,7 @@ class BrainDataModule(LightningDataModule):
     speech : cut windows around words, sentences or stretches of speech instead, use recordings
         with a transcript alone, and give batches what was said; window_s, stride_s and min_s play
         no part then. None: no speech
+    images : cut windows of fMRI around images instead, and give batches their vectors
     jitter : move training windows by up to half a stride, anew each epoch
     seed : of the plan; torch's seed plays no part
     num_workers : reading processes; 0 reads in the training process
@@ -107,6 +109,7 @@ class BrainDataModule(LightningDataModule):
         start_batch: int = 0,
         bold: Cut | None = None,
         simultaneous: bool = False,
+        images: ImageTargets | None = None,
     ) -> None:
         super().__init__()
         self.simultaneous = simultaneous
@@ -117,12 +120,13 @@ class BrainDataModule(LightningDataModule):
         self.bold = bold or self.cut
         self.tokens_per_batch, self.seed = tokens_per_batch, seed
         self.mixture: Mapping[str, float] = mixture or {}
-        if (seizures is not None) + (speech is not None) + simultaneous > 1:
+        aims = (seizures is not None, speech is not None, images is not None, simultaneous)
+        if sum(aims) > 1:
             raise DataError(
-                "of data.seizures, data.speech and data.simultaneous more than one is set; a run "
-                "learns one of them, drop the others"
+                "of data.seizures, data.speech, data.images and data.simultaneous more than one is "
+                "set; a run learns one of them, drop the others"
             )
-        self.seizures, self.speech = seizures, speech
+        self.seizures, self.speech, self.images = seizures, speech, images
         self.vocabulary: list[str] | None = None
         self.jitter, self.num_workers, self.pin_memory = jitter, num_workers, pin_memory
         self.val_batches, self.start_batch = val_batches, start_batch
@@ -155,6 +159,8 @@ class BrainDataModule(LightningDataModule):
                 split: cut_simultaneous(self.store, part, self._made_at_once, self.cut)
                 for split, part in rows.items()
             }
+        elif self.images is not None:
+            index = self._cut_images(self.images, chosen, rows)
         elif self.speech is None:
             index = {
                 split: cut_windows(self.store, part, self.cut, self.bold)
@@ -254,6 +260,8 @@ class BrainDataModule(LightningDataModule):
             return SpeechWindows(
                 self.store, self.preprocess, self.patch, self.speech, self.vocabulary
             )
+        if self.images is not None:
+            return ImageWindows(self.store, self.preprocess, self.images)
         if self.simultaneous:
             return SimultaneousWindows(self.store, self.preprocess, self.patch, self._made_at_once)
         if self.seizures is not None:
@@ -276,6 +284,18 @@ class BrainDataModule(LightningDataModule):
             )
             for reason, count in dropped.items():
                 log.info("%s: %d %ss left out: %s", split, count, speech.unit, reason)
+        return found
+
+    def _cut_images(
+        self, images: ImageTargets, chosen: pd.DataFrame, rows: Mapping[str, pd.DataFrame]
+    ) -> dict[str, WindowIndex]:
+        """Windows of both splits, without images that a later split is judged on."""
+        found = {}
+        for split, part in rows.items():
+            elsewhere = images_judged_on(self.store, chosen, split)
+            found[split], dropped = cut_images(self.store, part, images, elsewhere)
+            if dropped:
+                log.info("%s: %d windows left out: image of another split", split, dropped)
         return found
 
     def _plan_config(self, **changes: object) -> PlanConfig:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from brainfm.data.store import Store
 from brainfm.errors import DataError
 from brainfm.models.responses import ResponseModel
-from eval.fmri.stimuli import BIN_S, LAGS, Shown, ceiling, read_shown, repeats
+from eval.fmri.stimuli import BIN_S, LAGS, Shown, ceiling, overlap, read_shown, repeats
 
 PENALTIES = tuple(10.0 ** np.arange(-1, 6))
 GAP_S = 20.0
@@ -244,12 +244,18 @@ def encode(
     Returns
     -------
     dict with "rows" (system -> correlations (F, C) a person), "ceilings" (person -> (C,) or None),
-    "places" (person -> (C, 3)), "curves" (L,) mean response of the best channels and "people"
+    "overlap" (answers run into one another, so ceilings are too low), "places" (person -> (C, 3)),
+    "frames" (person -> of the places), "curve" (L,) response of the best channels and "people"
     """
     runs = read_shown(store, dataset)
     people = list(dict.fromkeys(r.person for r in runs))[:most_people]
     of = {person: [r for r in runs if r.person == person] for person in people}
-    out: dict[str, Any] = {"rows": {n: {} for n in SYSTEMS}, "ceilings": {}, "places": {}}
+    out: dict[str, Any] = {
+        "rows": {n: {} for n in SYSTEMS},
+        "ceilings": {},
+        "places": {},
+        "frames": {},
+    }
     folds: dict[str, list[Fold]] = {}
     alike: dict[tuple[Any, ...], list[str]] = {}
     for person, mine in of.items():
@@ -258,7 +264,8 @@ def encode(
             raise DataError(
                 f"{person}: runs differ in channels; prepare them with one mask or atlas"
             )
-        out["places"][person] = np.asarray(store.channels(mine[0].row).pos_m, float)
+        channels = store.channels(mine[0].row)
+        out["places"][person], out["frames"][person] = channels.pos_m.astype(float), channels.frame
         folds[person] = folds_of(mine, out["places"][person])
         again = repeats(mine)
         out["ceilings"][person] = None if again is None else ceiling(again)
@@ -275,6 +282,7 @@ def encode(
     curves = [_curve(of[p], out["rows"][RIDGE][p].mean(0)) for p in people]
     out["curve"] = np.mean(curves, 0)
     out["peak_s"] = float((np.argmax(out["curve"]) + 0.5) * BIN_S)
+    out["overlap"] = any(overlap(mine) for mine in of.values())
     out["people"], out["n_runs"] = people, sum(len(mine) for mine in of.values())
     out["n_channels"] = [len(out["places"][p]) for p in people]
     return out

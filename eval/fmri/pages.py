@@ -143,14 +143,18 @@ def encode_page(args: argparse.Namespace, store: Store) -> Page:
         "taught nothing, over frames from the onset of an event to 8 s after its end; median over "
         "channels, mean and 95 % interval over "
         f"{'people' if many else 'runs'}. Share of the ceiling: mean correlation over mean ceiling "
-        f"of the channels whose ceiling is above {AUDIBLE:g}.",
+        f"of the channels whose ceiling is above {AUDIBLE:g}; nan where the ceiling is not known.",
         simulated=simulated,
     )
     if any(c is not None for c in found["ceilings"].values()):
         report.figure(
             _against_ceiling(found),
-            "Every channel: what a model reaches, and what a perfect one would. Points above the "
-            "line are chance, or frames beside events.",
+            "Every channel: what a model reaches, and what a perfect one would. "
+            + (
+                "Answers overlap here, so that ceilings are too low and points lie above the line."
+                if found["overlap"]
+                else "Points above the line are chance."
+            ),
             simulated,
         )
     report.figure(
@@ -160,11 +164,13 @@ def encode_page(args: argparse.Namespace, store: Store) -> Page:
         simulated,
     )
     person = found["people"][0]
-    if np.isfinite(found["places"][person]).all(1).sum() > 3:
+    frame = {"mni": "MNI space", "unknown": "in a space that the data do not name"}
+    if _views(found["places"][person]):
         report.figure(
             _map(found, person),
-            f"Where {person}'s channels are guessed by the transformer (MNI, from above, from the "
-            "left, from behind).",
+            f"Where {person}'s channels are guessed by the transformer; places are "
+            f"{frame.get(found['frames'][person], found['frames'][person])}, seen from above, from "
+            "the left, from behind; a slice has one such view.",
             simulated,
         )
     return result, report
@@ -202,8 +208,13 @@ def traits_page(args: argparse.Namespace, store: Store) -> Page:
     report.table(
         [{"system": name, **s} for name, s in scores.items()],
         "People (or their groups) are left out ten parts at a time, drawn five times; intervals "
-        "resample people. Motion: share of frames that were scrubbed, with the covariates named.",
-        simulated=bool(query) and "simulated" in query,
+        "resample people. Motion: share of frames that were scrubbed, with the covariates named. "
+        "Where nothing is told, r lies below 0: whoever is left out pulls the mean the other way.",
+        simulated=any(
+            str(store.recordings["dataset"].iat[row]).startswith("simulated")
+            for mine in people.rows
+            for row in mine
+        ),
     )
     return result, report
 
@@ -216,6 +227,7 @@ def _encoding_rows(found: dict[str, Any], n_resamples: int) -> list[dict[str, An
             r_JC.mean(0)[c > AUDIBLE].mean() / c[c > AUDIBLE].mean()
             for person, r_JC in found["rows"][name].items()
             if (c := found["ceilings"][person]) is not None and (c > AUDIBLE).any()
+            if not found["overlap"]
         ]
         row["share of the ceiling"] = float(np.mean(shares)) if shares else float("nan")
         rows.append(row)
@@ -247,6 +259,11 @@ def _ceiling_words(found: dict[str, Any]) -> str:
     if not known:
         return "unknown, since nothing was shown twice."
     all_C = np.concatenate(known)
+    if found["overlap"]:
+        return (
+            f"at least {np.median(all_C):.2f} (median); events follow so fast that their answers "
+            "overlap, which makes repeats differ, so no share of it is given."
+        )
     return (
         f"median {np.median(all_C):.2f}, {100 * (all_C > AUDIBLE).mean():.0f} % of channels above "
         f"{AUDIBLE:g} (from answers to the same event, again and again)."
@@ -262,9 +279,13 @@ def _motion_words(scores: dict[str, Any], metric: str) -> str:
             "connectivity + ridge, motion and covariates taken out",
         )
     )
+    # Nothing known is r below 0 among people left out, which must not pass for a gain.
+    least = max(scores["nothing (the mean)"][metric]["mean"], 0.0)
+    if max(fc["low"], motion["low"]) <= least:
+        return "Neither connectivity nor motion and covariates tell anything sure of it."
     if motion["mean"] >= fc["mean"]:
         return "Motion and covariates alone tell it as well as connectivity does."
-    if left["low"] <= scores["nothing (the mean)"][metric]["mean"]:
+    if min(fc["low"], left["low"]) <= least:
         return "Without what motion and covariates explain, connectivity tells nothing sure of it."
     return "Connectivity tells more of it than motion and covariates do, and without them too."
 
@@ -300,14 +321,26 @@ def _curve_figure(found: dict[str, Any]) -> Any:
     return figure
 
 
+def _views(pos_C3: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of axes along both of which channels spread: three of a head, one of a slice."""
+    known_C3 = pos_C3[np.isfinite(pos_C3).all(1)]
+    if len(known_C3) < 4:
+        return []
+    wide = np.ptp(known_C3, axis=0) > 0.001
+    return [(i, j) for i, j in ((0, 1), (1, 2), (0, 2)) if wide[i] and wide[j]]
+
+
 def _map(found: dict[str, Any], person: str) -> Any:
     import matplotlib.pyplot as plt
 
     pos_C3 = 1000 * found["places"][person]
+    views = _views(found["places"][person])
     r_C = found["rows"][TRANSFORMER][person].mean(0)
     order = np.argsort(r_C)
-    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.0), layout="constrained")
-    for ax, (i, j) in zip(axes, ((0, 1), (1, 2), (0, 2)), strict=True):
+    size = (1.0 + 2.5 * len(views), 3.0)
+    figure, grid = plt.subplots(1, len(views), figsize=size, layout="constrained", squeeze=False)
+    axes = list(grid[0])
+    for ax, (i, j) in zip(axes, views, strict=True):
         drawn = ax.scatter(
             pos_C3[order, i], pos_C3[order, j], c=r_C[order], s=8, cmap="viridis", vmin=0
         )

@@ -158,7 +158,7 @@ def repeats(runs: Sequence[Shown]) -> NDArray[np.float64] | None:
     Points are frames from onset to `AFTER_S` after the end, event name after event name.
     """
     found: dict[str, list[NDArray[np.float64]]] = {}
-    span_s = min((e.duration_s for run in runs for e in run.events), default=0.0) + AFTER_S
+    span_s = _span_s(runs)
     for run in runs:
         n = round(span_s * run.sfreq)
         for e in run.events:
@@ -169,6 +169,17 @@ def repeats(runs: Sequence[Shown]) -> NDArray[np.float64] | None:
     if least < 2:
         return None
     return np.stack([np.concatenate([v[r] for v in found.values()]) for r in range(least)])
+
+
+def overlap(runs: Sequence[Shown]) -> bool:
+    """Whether most answers run into the next event's, so that repeats never are alike."""
+    after_s = [np.diff(sorted(e.onset_s for e in run.events)) for run in runs]
+    between_s = np.concatenate(after_s) if after_s else np.zeros(0)
+    return bool(len(between_s)) and float(np.median(between_s)) < _span_s(runs)
+
+
+def _span_s(runs: Sequence[Shown]) -> float:
+    return min((e.duration_s for run in runs for e in run.events), default=0.0) + AFTER_S
 
 
 def ceiling(repeats_RPC: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,7 +24,15 @@ from brainfm.errors import ContractError, DataError
 from eval.metrics.classification import paired_difference, summarise
 from eval.probe.linear import WideLogistic
 from eval.report import print_json
-from eval.unified.across import envelopes, lag_of, matched, retrieve, sources, twin_windows
+from eval.unified.across import (
+    alike_at_trs,
+    envelopes,
+    lag_of,
+    matched,
+    retrieve,
+    sources,
+    twin_windows,
+)
 from eval.unified.features import classical, load_encoder, of_encoder, random_twin
 from eval.unified.pages import write_report
 from eval.unified.transfer import lost, montages, transfer
@@ -46,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--store", help="prepared store; default $BRAINFM_DATA/store")
     parser.add_argument("--recordings", default="dataset == 'simulated_heads'", metavar="QUERY")
-    parser.add_argument("--steps", type=int, default=400, help="of each training (default 400)")
+    parser.add_argument("--steps", type=int, default=1000, help="of each training (default 1000)")
     parser.add_argument("--runs", default="runs/unified", help="folder of trainings and report")
     parser.add_argument("--resamples", type=int, default=1000, help="of trials, for intervals")
     parser.add_argument("--transfer", action="store_true", help="also probe across montages")
@@ -126,6 +134,10 @@ def evaluate(
         result["lost_by_montage"] = {s: lost(rows, s) for s in named}
         costs = ", ".join(f"{s} {v:+.3f}" for s, v in result["lost_by_montage"].items())
         result["verdicts"].append(f"Balanced accuracy lost in another montage: {costs}.")
+    if "BOLD" in args.kinds:
+        result["trs"] = alike_at_trs(joint)
+        told = ", ".join(f"{tr} {v:.4f}" for tr, v in result["trs"].items())
+        result["verdicts"].append(f"The same blood at a TR of 1 s and others, cosine: {told}.")
     result["lag"] = lag_of(joint, joint.config.stream.step_s)
     result["verdicts"].append(
         f"Learned lag of BOLD behind electrophysiology: {result['lag']['peak_s']:.1f} s."

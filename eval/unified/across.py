@@ -5,13 +5,17 @@ Shapes: N windows, W steps, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainfm.data.anatomy import Head
+from brainfm.data.collate import batch_from_arrays
+from brainfm.data.haemodynamics import Scanner
+from brainfm.data.simulated_heads import Devices, prepared, simulate
 from brainfm.data.simultaneous import SimultaneousWindows, cut_simultaneous, made_at_once
 from brainfm.data.store import Store
 from brainfm.data.windows import Cut
@@ -20,6 +24,7 @@ from brainfm.models.unified import UnifiedEncoder
 from brainfm.types import Kind, SignalBatch
 
 POOL = 100
+TRS_S = (0.72, 1.4, 2.0)
 WINDOW_S = 4.0
 KINDS = {"EEG": (Kind.EEG,), "MEG": (Kind.MAG, Kind.GRAD)}
 
@@ -128,6 +133,35 @@ def envelopes(batch: SignalBatch) -> NDArray:
             if ((hz >= a) & (hz < b)).any()
         ]
     return np.stack(rows, 1)
+
+
+@torch.no_grad()
+def alike_at_trs(encoder: UnifiedEncoder, trs_s: Sequence[float] = TRS_S) -> dict[str, float]:
+    """Cosine of features of one SIMULATED brain's blood, scanned without noise, to those at 1 s.
+
+    Returns
+    -------
+    dict: TR -> mean cosine over windows of 40 s, and "other windows" at the same TR, to compare
+    """
+    windows: dict[float, torch.Tensor] = {}
+    for tr_s in (1.0, *trs_s):
+        scanner = Scanner(tr_s=tr_s, spikes_per_min=0.0)
+        (made,) = simulate([Head(977)], 200.0, ["BOLD"], devices=Devices(noise=0, scanner=scanner))
+        r = prepared(made, encoder.preprocess.recipe)
+        parts = []
+        for at_s in (20, 60, 100, 140):
+            first, n = round((at_s - r.start_s) * r.sfreq), round(40 * r.sfreq)
+            x_1CT = np.ascontiguousarray(r.signal[first : first + n].T[None], np.float32)
+            batch = batch_from_arrays(x_1CT, r.channels, r.sfreq, encoder.preprocess.normalise)
+            parts.append(encoder(batch).h_BSWD.flatten().double())
+        windows[tr_s] = torch.stack(parts)
+    first_MF = windows[1.0]
+
+    def cosine(h_MF: torch.Tensor) -> float:
+        return float(torch.nn.functional.cosine_similarity(h_MF, first_MF, dim=1).mean())
+
+    found = {f"{tr_s:g} s": cosine(windows[tr_s]) for tr_s in trs_s}
+    return {**found, "other windows": cosine(first_MF.roll(1, 0))}
 
 
 def lag_of(encoder: UnifiedEncoder, step_s: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Encoding models: designs in seconds, ridge, ceilings, folds, and responses that are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Event, Kind, Recording, Stimulus
 from eval.fmri.__main__ import main
 from eval.fmri.encode import PENALTIES, RIDGE, SYSTEMS, correlation, encode, folds_of, ridge
+from eval.fmri.pages import _encoding_rows, _views
 from eval.fmri.stimuli import (
     BIN_S,
     LAGS,
     ceiling,
     event_means,
+    overlap,
     read_shown,
     repeats,
     stimulus_means,
@@ -117,6 +120,26 @@ def test_ceilings_are_those_of_known_signal_and_noise():
     assert ceiling(x)[0] < 0.15
     perfect = np.mean([correlation(signal, one) for one in x], 0)
     np.testing.assert_allclose(ceiling(x)[1:], perfect[1:], atol=0.05)
+
+
+def test_answers_that_run_into_one_another_give_no_share_of_a_ceiling(toy):
+    slow = read_shown(toy, "toy")
+    fast = [replace(r, events=tuple(replace(e, duration_s=4.0) for e in r.events)) for r in slow]
+    assert not overlap(slow) and overlap(fast)  # an event every 11 s, and 8 s to answer
+    found = {
+        "ceilings": {"a": np.full(3, 0.5)},
+        "rows": {RIDGE: {"a": np.full((2, 3), 0.4)}},
+        "overlap": False,
+    }
+    assert _encoding_rows(found, 10)[0]["share of the ceiling"] == pytest.approx(0.8)
+    assert np.isnan(_encoding_rows(found | {"overlap": True}, 10)[0]["share of the ceiling"])
+
+
+def test_a_slice_is_seen_from_one_side_and_a_head_from_three():
+    head = np.random.default_rng(0).uniform(-0.06, 0.06, (9, 3))
+    assert _views(head) == [(0, 1), (1, 2), (0, 2)]
+    assert _views(head * [1, 1, 0]) == [(0, 1)] and _views(head * [1, 0, 0]) == []
+    assert _views(np.full((9, 3), np.nan)) == []
 
 
 def test_runs_are_left_out_and_judged_once(toy):

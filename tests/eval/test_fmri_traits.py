@@ -15,6 +15,7 @@ from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.types import Channels, Kind, Recording
 from eval.fmri import traits
 from eval.fmri.__main__ import main
+from eval.fmri.pages import _motion_words
 from eval.fmri.traits import judge, predict, read_people
 
 N, PEOPLE = 8, 40
@@ -148,6 +149,19 @@ def test_tables_that_cannot_be_used_are_refused(cohort, tmp_path, change, column
         other.write_text(text)
     with pytest.raises(DataError, match=says):
         read_people(store, other, column, **how)
+
+
+def test_what_nothing_tells_is_not_called_a_gain(cohort, tmp_path, capsys):
+    store, table = cohort
+    args = ["traits", f"--store={store.root}", f"--participants={table}", "--resamples=50"]
+    # r of the mean lies far below 0 among people left out: less of it is no finding.
+    assert main([*args, "--column=luck", f"--out={tmp_path}"]) == 0
+    assert "Neither connectivity nor motion" in " ".join(capsys.readouterr().out.split())
+    sure, low = {"mean": 0.5, "low": 0.3}, {"mean": -0.4, "low": -0.8}
+    rows = {"nothing (the mean)": {"r": {"mean": -0.9, "low": -0.9}}, MOTION: {"r": low}}
+    for connectivity, says in ((low, "Neither"), (sure, "Connectivity tells more")):
+        told = rows | {FC: {"r": connectivity}, LEFT: {"r": connectivity}}
+        assert _motion_words(told, "r").startswith(says)
 
 
 def test_the_command_says_when_motion_is_all_there_is(cohort, tmp_path, capsys):

@@ -16,7 +16,7 @@ from brainfm.models.unified import UnifiedEncoder, UnifiedEncoderConfig
 from brainfm.signals.preprocess import Preprocess, Recipe
 from brainfm.types import Event, Kind
 from eval.unified.__main__ import main, probe
-from eval.unified.across import lag_of, matched, retrieve, sources
+from eval.unified.across import alike_at_trs, lag_of, matched, retrieve, sources
 from eval.unified.features import classical, of_encoder, random_twin
 from eval.unified.trials import by_recording, read_trials
 
@@ -151,6 +151,14 @@ def test_the_lag_is_where_the_response_is_largest():
         model.lag.response_K[4] = -2.0
     found = lag_of(model, 1.0)
     assert found["peak_s"] == 4.5 and found["response"][4] == 2.0
+
+
+def test_the_same_blood_is_alike_at_every_tr():
+    pytest.importorskip("nilearn")
+    torch.manual_seed(0)
+    config = UnifiedEncoderConfig(preset="test", stream={"bold_step_s": 10, "bold_points": 10})
+    found = alike_at_trs(UnifiedEncoder(config, Preprocess(Recipe())).eval(), (0.72, 2.0))
+    assert min(found["0.72 s"], found["2 s"]) > 0.99 > found["other windows"]
 
 
 def test_a_run_writes_its_page(store, tmp_path):

@@ -1,0 +1,1 @@
+"""Images found again in fMRI: `python -m eval.images`."""
