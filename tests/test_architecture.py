@@ -161,3 +161,9 @@ def test_test_lines_are_at_least_three_fifths_of_source_lines():
     source = sum(len(p.read_text().splitlines()) for p in FILES)
     tests = sum(len(p.read_text().splitlines()) for p in (ROOT / "tests").rglob("*.py"))
     assert tests >= 0.6 * source, f"{tests} test lines for {source} source lines"
+
+
+def test_no_two_test_files_share_a_name():
+    """pytest imports tests by their bare names: of two alike, a run of all of them refuses one."""
+    names = [p.name for p in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

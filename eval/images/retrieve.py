@@ -63,7 +63,9 @@ def read_people(store: Store, targets: ImageTargets, query: str = "") -> list[Pe
         for row, split in rows["split"].items():
             seen[split] |= image_windows(store, int(row), targets)
         if seen["train"] and seen["test"]:
-            pos_1C3 = torch.from_numpy(store.channels(int(rows.index[0])).pos_m).float()[None]
+            pos_1C3 = torch.tensor(store.channels(int(rows.index[0])).pos_m, dtype=torch.float32)[
+                None
+            ]
             index_C = lobe_of(parcel_of(pos_1C3))[0].numpy()
             lobe_C = np.array([LOBES[i % len(LOBES)] if i >= 0 else "" for i in index_C])
             people.append(Person("/".join(person), seen["train"], seen["test"], lobe_C))

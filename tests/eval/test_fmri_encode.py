@@ -124,7 +124,7 @@ def test_ceilings_are_those_of_known_signal_and_noise():
 
 def test_answers_that_run_into_one_another_give_no_share_of_a_ceiling(toy):
     slow = read_shown(toy, "toy")
-    fast = [replace(r, events=tuple(replace(e, duration_s=4.0) for e in r.events)) for r in slow]
+    fast = [replace(r, events=tuple(e._replace(duration_s=4.0) for e in r.events)) for r in slow]
     assert not overlap(slow) and overlap(fast)  # an event every 11 s, and 8 s to answer
     found = {
         "ceilings": {"a": np.full(3, 0.5)},
