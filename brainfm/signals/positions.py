@@ -133,6 +133,11 @@ def channels_from_info(
         pos[rows] = mne.transforms.apply_trans(to_head["trans"], pos[rows])
         ori[rows] = ori[rows] @ to_head["trans"][:3, :3].T
         frame_C[meg] = 4
+    elif (meg & (frame_C == 1) & ~unknown).any():
+        notes.append(
+            "no device-to-head transform: MEG sensors keep the helmet's places, some centimetres "
+            "off the head's; a file with dev_head_t gives them"
+        )
 
     scalp = kind == Kind.EEG
     fill = scalp & unknown

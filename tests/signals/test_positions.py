@@ -89,6 +89,15 @@ def test_head_transform_moves_positions_and_turns_orientations():
     assert before.frame == "device" and after.frame == "head"
 
 
+def test_meg_without_a_way_to_the_head_is_said():
+    made = vectorview()
+    for transform in (None, mne.transforms.Transform("meg", "head", np.eye(4))):
+        with made._unlock():
+            made["dev_head_t"] = transform
+        channels, notes = channels_from_info(made)
+        assert channels.frame == "device" and "no device-to-head transform" in notes[0]
+
+
 def test_ctf_coils_are_magnetometers_here_and_gradiometers_in_the_publication():
     made = mne.channels.read_meg_canonical_info("ctf275", verbose="ERROR")
     made = mne.pick_info(made, range(4), verbose="ERROR")
