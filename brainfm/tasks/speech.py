@@ -26,7 +26,7 @@ from brainfm.types import HeadOutput, SignalBatch
 REMEDY = {
     "target_B": "data.speech.vocabulary",
     "sequence_BL": "data.speech.phonemes",
-    "stimulus_BNF": "data.speech.stimulus",
+    "stimulus_BNF": "data.speech.stimulus, or data.images",
 }
 """Field of a batch -> the setting that fills it."""
 

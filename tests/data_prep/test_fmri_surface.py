@@ -152,7 +152,7 @@ def test_parcels_of_a_file_are_placed_by_the_atlas_that_names_them(tmp_path, mes
     np.testing.assert_allclose(r.channels.pos_m, mesh.pos_m[::-1], atol=1e-6)
     np.testing.assert_allclose(r.signal, x, rtol=1e-5)
     assert np.isnan(read_surface(path, **SAID).channels.pos_m).all()
-    named = make_atlas("n", "fsaverage4", {1: "x", 2: "left"}, mesh.labels, vertex_m=mesh.vertex_m)
+    named = make_atlas("n", "fsaverage4", {1: "left", 2: "x"}, mesh.labels, vertex_m=mesh.vertex_m)
     with pytest.raises(DataError, match="parcel 'right' and 0 more are not in the atlas n"):
         read_surface(path, atlas=named, **SAID)
 
