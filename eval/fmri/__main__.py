@@ -17,7 +17,8 @@ from rich.console import Console
 
 from brainfm.data.store import Store
 from brainfm.errors import ContractError, DataError
-from eval.fmri.pages import encode_page, haxby_page, identify_page, traits_page
+from eval.fmri.encode_page import encode_page
+from eval.fmri.pages import haxby_page, identify_page, traits_page
 from eval.report import print_json
 
 PAGES = {

@@ -24,6 +24,8 @@ LAGS = 8
 AFTER_S = 8.0
 """A frame belongs to an event until so long after its end."""
 NO_STIMULUS = ("bad", "motion", "sz")
+AUDIBLE = 0.1
+"""Channels with a lower ceiling answer to nothing; shares of the ceiling leave them out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,8 @@ class Shown:
     ----------
     x_TC : frames, each channel of mean 0 and spread 1 in the run
     design_TLK : means of features in bins before each frame, the latest first
-    names : of features
+    names : of features, those of events first
+    n_labels : how many of them are events
     events : what was shown, onsets in seconds from the first frame
     kept_T : bool, frames inside the recording's intervals
     person, sfreq, row : of the store's table
@@ -43,6 +46,7 @@ class Shown:
     x_TC: NDArray[np.float64]
     design_TLK: NDArray[np.float64]
     names: tuple[str, ...]
+    n_labels: int
     events: tuple[Event, ...]
     kept_T: NDArray[np.bool_]
     person: str
@@ -120,7 +124,8 @@ def _shown(
         names += [f"{name} {i}" for i in range(means_TLN.shape[2])]
     table = store.recordings
     person = f"{table['dataset'].iat[row]}/{table['subject'].iat[row]}"
-    return Shown(x_TC, np.stack(columns, 2), tuple(names), events, kept_T, person, sfreq, row)
+    design_TLK = np.stack(columns, 2)
+    return Shown(x_TC, design_TLK, tuple(names), len(labels), events, kept_T, person, sfreq, row)
 
 
 def event_means(events: Sequence[Event], frame_T: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,8 +14,9 @@ from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Event, Kind, Recording, Stimulus
 from eval.fmri.__main__ import main
-from eval.fmri.encode import PENALTIES, RIDGE, SYSTEMS, correlation, encode, folds_of, ridge
-from eval.fmri.pages import _encoding_rows, _views
+from eval.fmri.encode import encode
+from eval.fmri.encode_page import _encoding_rows, _views
+from eval.fmri.folds import correlation, folds_of
 from eval.fmri.stimuli import (
     BIN_S,
     LAGS,
@@ -26,6 +27,7 @@ from eval.fmri.stimuli import (
     repeats,
     stimulus_means,
 )
+from eval.fmri.systems import ANYTHING, PENALTIES, RIDGE, SYSTEMS, ridge, through_blood
 
 N = 12
 
@@ -93,6 +95,28 @@ def test_stimuli_are_means_of_what_lies_in_a_bin():
         b = round((20 - BIN_S * lag) * 10)
         np.testing.assert_allclose(found[0, lag, 0], z[b - 20 : b].mean(), rtol=1e-6)
     assert found[1, 1:].any() == 0  # before it began
+
+
+def test_blood_answers_as_that_of_nilearn():
+    from nilearn.glm.first_level.hemodynamic_models import compute_regressor
+
+    frame_T = np.arange(0, 120, 2.0)
+    shown = np.array([[6.0, 4.0], [30.0, 2.0], [64.0, 8.0]])
+    events = [Event(float(a), float(b), "a") for a, b in shown]
+    condition = np.concatenate((shown, np.ones((3, 1))), 1).T
+    theirs, _ = compute_regressor(condition, "glover", frame_T)
+    mine = through_blood(event_means(events, frame_T)[:, :, None])[:, 0]
+    # Theirs goes on for 32 s, ours for 16 s, in bins: the undershoot's tail is what differs.
+    assert correlation(mine[:, None], theirs[:, :1])[0] > 0.99
+    np.testing.assert_allclose(mine.max(), theirs.max(), rtol=0.1)
+
+
+def test_a_control_knows_when_and_not_what(toy):
+    fold = folds_of(read_shown(toy, "toy"), np.zeros((N, 3)))[0]
+    when, what = (np.median(fold.score(SYSTEMS[name]([fold])[0])) for name in (ANYTHING, RIDGE))
+    assert 0.1 < when < what - 0.1  # half of the channels answer to each event
+    fold.n_labels = 1
+    assert SYSTEMS[ANYTHING]([fold]) == [None]
 
 
 def test_ridge_is_that_of_sklearn_at_the_penalty_of_each_channel():
