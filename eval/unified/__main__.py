@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--recordings", default="dataset == 'simulated_heads'", metavar="QUERY")
     parser.add_argument("--steps", type=int, default=1000, help="of each training (default 1000)")
     parser.add_argument("--runs", default="runs/unified", help="folder of trainings and report")
-    parser.add_argument("--resamples", type=int, default=1000, help="of trials, for intervals")
+    parser.add_argument("--resamples", type=int, default=1000, help="of heads, for intervals")
     parser.add_argument("--transfer", action="store_true", help="also probe across montages")
     parser.add_argument("--json", action="store_true", help="print one JSON line last")
     args = parser.parse_args(argv)
@@ -154,6 +154,8 @@ def probe(trials: Trials, rows: dict[str, list[np.ndarray]], n_resamples: int) -
     """
     fit, judge = trials.of("train", "val"), trials.of("test")
     y, group = trials.y_N, trials.recording_N
+    # Trials of a head are alike: an interval over trials would promise too much of other heads.
+    heads = group[judge]
     probas: dict[str, list[np.ndarray]] = {}
     for name, seeds in rows.items():
         probas[name] = []
@@ -167,9 +169,12 @@ def probe(trials: Trials, rows: dict[str, list[np.ndarray]], n_resamples: int) -
         "n_train": int(fit.sum()),
         "n_test": int(judge.sum()),
         "n_heads": [len(np.unique(group[m])) for m in (fit, judge)],
-        "rows": {n: summarise(y[judge], p, n_resamples=n_resamples) for n, p in probas.items()},
+        "rows": {
+            n: summarise(y[judge], p, groups=heads, n_resamples=n_resamples)
+            for n, p in probas.items()
+        },
         "differences": {
-            name: paired_difference(y[judge], probas[first], probas[name])
+            name: paired_difference(y[judge], probas[first], probas[name], groups=heads)
             for name in rows
             if name != first
         },

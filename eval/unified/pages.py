@@ -26,7 +26,7 @@ def write_report(result: dict[str, Any], folder: Path) -> Path:
         report.text(sentence, kind="verdict")
     report.heading("What is decoded, kind by kind")
     report.table(_rows(result), _about(result), simulated=True)
-    report.figure(_bars(result), "Balanced accuracy with 95 % intervals over trials.", True)
+    report.figure(_bars(result), "Balanced accuracy with 95 % intervals over test heads.", True)
     if "retrieval" in result:
         report.heading("EEG and MEG of the same seconds")
         pool = next(iter(result["retrieval"].values()))["pool"]
@@ -101,7 +101,7 @@ def _about(result: dict[str, Any]) -> str:
         f"Events of {len(found['classes'])} classes ({', '.join(found['classes'])}) in {n_test} "
         f"test heads; {n_train} others taught every row. Features are standardised within each "
         "recording, without labels, for all rows; then logistic regression, its penalty chosen "
-        "across training heads. Intervals resample trials, not heads, of which there are few. "
+        f"across training heads. Intervals resample the {n_test} test heads, each with its trials. "
         "Random init has the units of features that training took from data."
     )
 

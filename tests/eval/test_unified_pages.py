@@ -1,6 +1,7 @@
 """One encoder judged kind by kind: trials inside recordings, alignment, twins, a whole run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,6 +103,19 @@ def test_classes_are_decoded_from_classical_features_of_other_heads(store):
     assert found["rows"]["classical"]["balanced_accuracy"]["mean"] > 0.8
     assert found["n_heads"] == [4, 1]
     assert found["differences"]["noise"]["difference"] > 0.2
+
+
+def test_intervals_resample_heads_and_not_trials(store):
+    trials = read_trials(store, "EEG", Preprocess(RECIPE))
+    # Two test heads: features tell every trial of one, of the other the opposite.
+    split = np.where(
+        np.isin(trials.recording_N, np.unique(trials.recording_N)[-2:]), "test", "train"
+    )
+    told = np.where(trials.recording_N == trials.recording_N.max(), 1, -1)
+    told = np.where(split == "train", 1, told) * (2.0 * trials.y_N - 1)
+    found = probe(replace(trials, split_N=split), {"told": [told[:, None]]}, 200)
+    low, high = (found["rows"]["told"]["accuracy"][k] for k in ("low", "high"))
+    assert (low, high) == (0.0, 1.0)
 
 
 def test_features_have_one_width_for_all_montages(store):
