@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.coils import HELMETS, Coils, coil_gain, helmet
-from brainfm.data.cortex import MNI152_OF_MNI305, Cortex, fsaverage_cortex, moved, turned
+from brainfm.data.cortex import Cortex, fsaverage_cortex, moved, turned
 from brainfm.data.patient_montages import middle_of_head
 from brainfm.data.sensors import TEN_TWENTY
 from brainfm.data.sphere import Shells, inner_potential, scalp_potential
 from brainfm.errors import DataError
 from brainfm.signals.positions import standard_positions
 from brainfm.types import UNIT_OF_KIND, Channels, Kind
+from brainfm.types.space import MNI152_OF_MNI305
 
 KINDS = ("EEG", "MEG", "SEEG", "ECOG", "BOLD")
 """What a head can be seen by. "MEG" is magnetometers and gradiometers, as the helmet has them."""

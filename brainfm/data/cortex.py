@@ -18,17 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
+from brainfm.types.space import MNI152_OF_MNI305
 
-MNI152_OF_MNI305 = np.array(
-    [
-        [0.9975, -0.0073, 0.0176, -0.0429e-3],
-        [0.0146, 1.0009, -0.0024, 1.5496e-3],
-        [-0.0130, -0.0093, 0.9971, 1.1840e-3],
-        [0, 0, 0, 1],
-    ]
-)
-"""Metres. FreeSurfer's mni152.register.dat (FreeSurfer wiki, CoordinateSystems, 8a): fsaverage
-lies in MNI305, fMRI is published in MNI152; the two are up to 4 mm apart."""
 THIN_MM = 0.1
 """Where the cortex is thinner there is none: the wall between the hemispheres."""
 SMOOTHED = 10

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from brainfm.types.space import MNI152_OF_MNI305
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,17 +27,7 @@ HEAD_TO_FSAVERAGE = np.array(
 )
 """Head to surface RAS of fsaverage (MNI305), metres: `fsaverage-trans.fif` of MNE-Python 1.13."""
 
-MNI305_TO_MNI152 = np.array(
-    [
-        [0.9975, -0.0073, 0.0176, -0.0000429],
-        [0.0146, 1.0009, -0.0024, 0.0015496],
-        [-0.0130, -0.0093, 0.9971, 0.0011840],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
-"""Published with FreeSurfer ("CoordinateSystems"), its translation divided by 1000 to metres."""
-
-HEAD_TO_MNI = MNI305_TO_MNI152 @ HEAD_TO_FSAVERAGE
+HEAD_TO_MNI = MNI152_OF_MNI305 @ HEAD_TO_FSAVERAGE
 
 
 def in_mni(pos_BC3: Tensor, ori_BC3: Tensor, frame: str) -> tuple[Tensor, Tensor]:

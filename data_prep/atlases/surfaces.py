@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.cortex import MNI152_OF_MNI305
 from brainfm.errors import DataError
+from brainfm.types.space import MNI152_OF_MNI305
 from data_prep.atlases.atlas import MILLIMETRE, VERTICES, Atlas, make_atlas
 from data_prep.atlases.volumes import need_nibabel
 

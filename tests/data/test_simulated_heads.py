@@ -17,9 +17,10 @@ from brainfm.data.anatomy import (
     rotation,
     template_head_from_mni,
 )
-from brainfm.data.cortex import MNI152_OF_MNI305, fsaverage_cortex, moved, turned
+from brainfm.data.cortex import fsaverage_cortex, moved, turned
 from brainfm.errors import DataError
 from brainfm.types import Kind
+from brainfm.types.space import MNI152_OF_MNI305
 
 pytest.importorskip("nilearn")
 PLAIN = HeadConfig(cap="biosemi64", helmet="vectorview")

@@ -19,8 +19,8 @@ from fmri_helpers import (
     surface,
 )
 
-from brainfm.data.cortex import MNI152_OF_MNI305
 from brainfm.errors import DataError
+from brainfm.types.space import MNI152_OF_MNI305
 from data_prep.atlases import (
     Atlas,
     atlas_files,
