@@ -39,7 +39,8 @@ def list_command(args: Namespace) -> Result:
         facts = dataset.facts
         n = len(dataset.jobs(args.root))
         what = facts.title + (f"\n[red]refused: {facts.refused}[/]" if facts.refused else "")
-        table.add_row(name, what, facts.licence, str(facts.origin), f"{n} recordings" if n else "")
+        there = {0: "", 1: "1 recording"}.get(n, f"{n} recordings")
+        table.add_row(name, what, facts.licence, str(facts.origin), there)
         rows.append(
             {
                 "name": name,
