@@ -11,12 +11,20 @@ from brainfm.errors import DataError
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Event, Recording
 from data_prep.dataset import Job
+from data_prep.readers.inheritance import events_table, raw_twin, sidecars
 from data_prep.readers.surface_files import is_surface, partner
-from data_prep.readers.tr import sidecars
 
 VOLUMES = (".nii", ".nii.gz")
-ENTITIES = r"(_hemi-[LR])?(_space-[^_]+)?(_den-[^_]+)?(_res-[^_]+)?(_desc-[^_]+)?_bold\..*$"
+ENTITIES = (
+    r"(_echo-\d+)?(_part-mag)?(_hemi-[LR])?(_space-[^_]+)?(_den-[^_]+)?(_res-[^_]+)?(_desc-[^_]+)?"
+    r"_bold\..*$"
+)
 """What is said of a run behind its name, as BIDS orders it."""
+NO_SIGNAL = re.compile(r"_part-(phase|real|imag)_")
+"""Images that are a part of a complex one and say nothing of blood by themselves."""
+SECOND_ECHO = 2
+"""Of several echoes one is read: near 30 ms, where BOLD contrast at 3 T is best, lies the second of
+three to five as a rule; an image that combines them comes before any."""
 PREFERRED = ("MNI152", "fsLR", "fsaverage5", "fsaverage", "")
 """Beginnings of spaces, the first that there is is read; "": any other."""
 
@@ -28,7 +36,7 @@ def is_fmri(path: Path) -> bool:
 
 def is_run(path: Path) -> bool:
     """Whether a file found in a folder is a run: `_bold` images, and one file of each pair."""
-    if not re.search(r"[_.]bold\.", path.name):
+    if not re.search(r"[_.]bold\.", path.name) or NO_SIGNAL.search(path.name):
         return False
     if not is_surface(path):
         return True
@@ -41,10 +49,10 @@ def is_run(path: Path) -> bool:
 
 
 def one_space(paths: list[Path], space: str | None = None) -> dict[Path, list[str]]:
-    """Runs in one space each, and the names of the files that were left out for it.
+    """Runs in one space and echo each, and the names of the files that were left out for it.
 
-    fMRIPrep writes a run in several spaces; as several recordings it would be several people's
-    worth of the same data, on two sides of a split if nobody looked.
+    fMRIPrep writes a run in several spaces, scanners in several echoes; as several recordings they
+    would be several people's worth of the same data.
 
     Parameters
     ----------
@@ -69,7 +77,7 @@ def one_space(paths: list[Path], space: str | None = None) -> dict[Path, list[st
         else:
             best = min(_rank(s) for s in said.values())
             kept = [p for p in files if _rank(said[p]) == best]
-        first = sorted(kept)[0]
+        first = min(kept, key=lambda p: (_echo_rank(p), p))
         out[first] = [p.name for p in files if p != first]
     return out
 
@@ -78,6 +86,12 @@ def _rank(space: str) -> int:
     if not space:
         return len(PREFERRED)
     return next(i for i, start in enumerate(PREFERRED) if space.startswith(start))
+
+
+def _echo_rank(path: Path) -> int:
+    """How far an image is from the echo that is read; one without echoes comes first."""
+    match = re.search(r"_echo-(\d+)", path.name)
+    return 0 if match is None else 1 + abs(int(match[1]) - SECOND_ECHO)
 
 
 def _space(path: Path) -> str:
@@ -133,6 +147,8 @@ def load_image(path: Path, job: Job, recipe: Recipe, subject: str) -> Recording:
             )
     if o["denoise"]:
         recording = cleaned(recording, path, o["denoise"], o["drop"])
+    if not common["events"] and raw_twin(path) is not None:
+        recording.notes.append("no table of events, neither here nor in the raw data set")
     if job.options.get("left_out"):
         recording.notes.append(
             f"other files of this run left out: {', '.join(job.options['left_out'])}; --space "
@@ -142,33 +158,41 @@ def load_image(path: Path, job: Job, recipe: Recipe, subject: str) -> Recording:
 
 
 def read_events(path: Path) -> list[Event]:
-    """Events of the BIDS table beside an image; none where there is no table.
+    """Events of an image's BIDS table; none where there is no table.
 
     Raises
     ------
     DataError
         If it lacks onset or duration, or they are no numbers.
     """
-    beside = events_table(path)
-    if not beside.exists():
+    beside = events_table(_run(path))
+    if beside is None:
         return []
-    table = pd.read_csv(beside, sep="\t")
     try:
+        table = pd.read_csv(beside, sep="\t")
         names = table["trial_type"] if "trial_type" in table else ["event"] * len(table)
         times = (table[k].astype(float) for k in ("onset", "duration"))
         rows = zip(*times, names, strict=True)
-        return [Event(a, max(b, 0.0), str(c)) for a, b, c in rows if a == a and b == b]
+        # "n/a": an event that nobody named, or whose time nobody knows.
+        return [
+            Event(a, max(b, 0.0), "event" if pd.isna(c) else str(c))
+            for a, b, c in rows
+            if a == a and b == b
+        ]
     except (KeyError, ValueError) as e:
-        raise DataError(f"{beside}: needs numbers in onset and duration ({e}); mend it") from e
-
-
-def events_table(image: Path) -> Path:
-    """The BIDS table of an image's run."""
-    return image.with_name(f"{_run_name(image)}_events.tsv")
+        raise DataError(
+            f"{beside}: needs columns onset and duration in seconds, with tabs between ({e}); mend "
+            "it"
+        ) from e
 
 
 def companions(path: Path) -> list[Path]:
     """Files that a run is read with, so that a change of any is seen."""
-    beside = sidecars(path)
     other = partner(path) if is_surface(path) else None
-    return [p for p in (*beside, events_table(path), other) if p is not None and p.is_file()]
+    beside = (*sidecars(path), events_table(_run(path)), other)
+    return [p for p in beside if p is not None and p.is_file()]
+
+
+def _run(path: Path) -> Path:
+    """The image as the scanner would have named it."""
+    return path.with_name(f"{_run_name(path)}_bold.nii.gz")

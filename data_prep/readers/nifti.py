@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from brainfm.errors import DataError
 from brainfm.types import Channels, Event, Kind, Recording
-from data_prep.readers.tr import read_sidecar, timing
+from data_prep.readers.inheritance import read_sidecar
+from data_prep.readers.tr import timing
 
 if TYPE_CHECKING:
     from data_prep.atlases import Atlas

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from brainfm.errors import DataError
 from brainfm.types import Channels, Event, Kind, Recording
+from data_prep.readers.inheritance import read_sidecar
 from data_prep.readers.nifti import LEAST_FRAMES, since, voxels
 from data_prep.readers.surface_files import Frames, read_frames
-from data_prep.readers.tr import read_sidecar, timing
+from data_prep.readers.tr import timing
 
 if TYPE_CHECKING:
     from data_prep.atlases import Atlas

@@ -2,16 +2,17 @@
 
 An image's header is the last to be asked: exporters write 0, 1, or milliseconds into it (the LEMON
 run of brainspace says 1 s). A BIDS sidecar comes first, then whoever calls, then the header with a
-warning.
+warning (BIDS 1.10, "Task (including resting state) imaging data").
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from brainfm.errors import DataError
 
@@ -22,6 +23,8 @@ TO_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 """Units of time that a NIfTI header may name."""
 SAME = 1e-3
 """Two TRs that differ by less, relatively, are one."""
+DIFFERENT = 0.01
+"""A header whose TR differs by more is spoken of; headers round."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +43,6 @@ class Timing:
     notes: tuple[str, ...] = ()
 
 
-def sidecars(path: Path) -> list[Path]:
-    """Where the sidecar of an image may lie: of `x.dtseries.nii`, `x.dtseries.json` or `x.json`."""
-    names = (path.name.removesuffix(".gz").rsplit(".", 1)[0], path.name.split(".")[0])
-    return [path.with_name(f"{n}.json") for n in dict.fromkeys(names)]
-
-
-def read_sidecar(path: str | Path) -> dict[str, Any]:
-    """The BIDS sidecar beside an image (same name, `.json`); empty where there is none.
-
-    Raises
-    ------
-    DataError
-        If it is no JSON object.
-    """
-    found = [p for p in sidecars(Path(path)) if p.exists()]
-    if not found:
-        return {}
-    beside = found[0]
-    try:
-        content = json.loads(beside.read_text())
-    except (OSError, ValueError) as e:
-        raise DataError(f"{beside}: no readable JSON ({e}); mend the sidecar") from e
-    if not isinstance(content, dict):
-        raise DataError(f"{beside}: holds no object with keys; mend the sidecar")
-    return content
-
-
 def timing(
     where: str,
     *,
@@ -81,11 +57,12 @@ def timing(
     Parameters
     ----------
     where : the image, for the sentence
-    sidecar : BIDS sidecar: `RepetitionTime`, `StartTime`
+    sidecar : BIDS sidecar: `RepetitionTime` or `VolumeTiming`, `StartTime`,
+        `SliceTimingCorrected`, `SliceTiming`
     tr_s : what the caller says
     header : fourth zoom of the header, in `header_unit` ("sec", "msec", "usec")
     slices_corrected : slices were brought to the middle of the TR, as fMRIPrep does; counts where
-        the sidecar names no `StartTime`
+        the sidecar says nothing of it
 
     Raises
     ------
@@ -93,7 +70,10 @@ def timing(
         If sidecar and caller disagree, nobody knows the TR, the header alone says 0 or exactly 1,
         or it is no plausible TR.
     """
-    said = _number(where, sidecar or {}, "RepetitionTime")
+    sidecar = sidecar or {}
+    said = _number(where, sidecar, "RepetitionTime")
+    if said is None:
+        said = _even(where, sidecar)
     notes: list[str] = []
     if said is not None and tr_s is not None and abs(said - tr_s) > SAME * max(said, tr_s):
         raise DataError(
@@ -114,26 +94,73 @@ def timing(
         sentence = f"TR of {found:g} s taken from the header, which often lies; say --tr to be sure"
         log.warning("%s: %s", where, sentence)
         notes.append(sentence)
+    elif header and header_unit in TO_SECONDS:
+        header_s = header * TO_SECONDS[header_unit]
+        if header_s != 1.0 and abs(header_s - found) > DIFFERENT * found:
+            sentence = f"TR of {found:g} s; the header says {header_s:g} s and is not believed"
+            log.warning("%s: %s", where, sentence)
+            notes.append(sentence)
     if not SHORTEST_S <= found <= LONGEST_S:
         guess = f"; as milliseconds it would be {found / 1000:g} s" if found > LONGEST_S else ""
         raise DataError(
             f"{where}: a TR of {found:g} s is outside {SHORTEST_S:g} to {LONGEST_S:g} s{guess}; "
             "give seconds"
         )
-    start = _number(where, sidecar or {}, "StartTime")
-    if start is not None:
-        offset = start
-    elif slices_corrected:
-        offset = found / 2
-        notes.append("frames stand for the middle of their TR, as fMRIPrep's slice timing has it")
-    else:
-        offset = 0.0
-        notes.append("no slice-time reference is known: frames stand for the beginning of their TR")
+    offset, why = _offset(where, sidecar, found, slices_corrected)
+    notes += why
     if not 0 <= offset <= found:
         raise DataError(
             f"{where}: StartTime is {offset:g} s, outside its TR of {found:g} s; mend the sidecar"
         )
     return Timing(float(found), float(offset), tuple(notes))
+
+
+def _offset(
+    where: str, sidecar: dict[str, Any], tr_s: float, corrected: bool
+) -> tuple[float, list[str]]:
+    """Seconds from the beginning of a TR to the moment that a frame shows, and why."""
+    start = _number(where, sidecar, "StartTime")
+    if start is not None:
+        return start, []
+    if sidecar.get("SliceTimingCorrected", corrected):
+        return tr_s / 2, [
+            "frames stand for the middle of their TR, as fMRIPrep's slice timing has it"
+        ]
+    if sidecar.get("SliceTiming"):
+        slice_S = _numbers(where, sidecar, "SliceTiming")
+        if not 0 <= slice_S.min() <= slice_S.max() <= tr_s:
+            raise DataError(
+                f"{where}: SliceTiming runs from {slice_S.min():g} to {slice_S.max():g}, outside "
+                f"its TR of {tr_s:g} s; give seconds, or mend the sidecar"
+            )
+        return float(slice_S.mean()), [
+            f"slices were taken {slice_S.min():g} to {slice_S.max():g} s into the TR and are not "
+            "corrected: frames stand for their mean"
+        ]
+    return 0.0, ["no slice-time reference is known: frames stand for the beginning of their TR"]
+
+
+def _even(where: str, sidecar: dict[str, Any]) -> float | None:
+    """The TR of frames whose times are listed; they must be evenly spaced."""
+    if not sidecar.get("VolumeTiming"):
+        return None
+    step_F = np.diff(_numbers(where, sidecar, "VolumeTiming"))
+    if not len(step_F) or np.ptp(step_F) > SAME * abs(step_F[0]):
+        raise DataError(
+            f"{where}: VolumeTiming of its sidecar is not evenly spaced, and a recording has one "
+            "rate; resample the run to one TR"
+        )
+    return float(step_F.mean())
+
+
+def _numbers(where: str, sidecar: dict[str, Any], key: str) -> NDArray[np.float64]:
+    try:
+        found = np.asarray(sidecar[key], np.float64)
+    except (TypeError, ValueError):
+        found = np.full(1, np.nan)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise DataError(f"{where}: {key} of its sidecar is no list of numbers; mend the sidecar")
+    return found
 
 
 def _number(where: str, sidecar: dict[str, Any], key: str) -> float | None:

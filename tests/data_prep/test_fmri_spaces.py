@@ -12,7 +12,7 @@ from brainfm.signals.preprocess import Recipe
 from data_prep.atlases import make_atlas
 from data_prep.cli import main
 from data_prep.user import UserOptions, load_user_job, user_jobs
-from data_prep.user_fmri import events_table, one_space
+from data_prep.user_fmri import one_space
 
 RUN = "sub-01_task-x"
 VOLUME = RUN + "_space-{}_desc-preproc_bold.nii.gz"
@@ -87,9 +87,19 @@ def test_runs_stay_apart_and_a_lone_half_is_found_to_be_refused(tmp_path):
     names = [f"sub-01_task-x_run-{i}_space-MNI_desc-preproc_bold.nii.gz" for i in (1, 2)]
     paths = [tmp_path / n for n in names]
     assert one_space(paths) == {p: [] for p in paths}
-    assert events_table(paths[0]).name == "sub-01_task-x_run-1_events.tsv"
     lone = tmp_path / "sub-01_hemi-R_space-fsaverage5_bold.func.gii"
     nibabel.save(nibabel.gifti.GiftiImage(), lone)
     (job,) = user_jobs(tmp_path, UserOptions())
     with pytest.raises(DataError, match="hemi-L.* is missing"):
         load_user_job(job, Recipe())
+
+
+def test_one_echo_is_read_and_phases_are_no_runs(tmp_path):
+    name = "sub-01_task-x_{}bold.nii.gz"
+    for part in ("echo-1_", "echo-2_", "echo-3_", "echo-2_part-phase_"):
+        volume(tmp_path / name.format(part))
+    (job,) = user_jobs(tmp_path, UserOptions())
+    assert "echo-2_bold" in job.files[0] and len(job.options["left_out"]) == 2
+    combined = volume(tmp_path / "sub-01_task-x_desc-optcom_bold.nii.gz")
+    (job,) = user_jobs(tmp_path, UserOptions())
+    assert job.files[0] == str(combined)

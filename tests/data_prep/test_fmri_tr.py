@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from brainfm.errors import DataError
-from data_prep.readers.tr import read_sidecar, timing
+from data_prep.readers.inheritance import read_sidecar
+from data_prep.readers.tr import timing
 
 
 def test_the_sidecar_comes_first_and_agrees_with_the_caller():
@@ -48,6 +49,37 @@ def test_frames_of_corrected_slices_stand_for_the_middle():
     assert found.offset_s == 0.0 and "no slice-time reference" in found.notes[-1]
     with pytest.raises(DataError, match="StartTime is 3 s, outside its TR of 2 s"):
         timing("a.nii", sidecar={"RepetitionTime": 2.0, "StartTime": 3})
+
+
+def test_slices_that_are_not_corrected_stand_for_their_mean():
+    said = {"RepetitionTime": 2.0, "SliceTiming": [0.0, 1.0, 0.5, 1.5]}
+    found = timing("a.nii", sidecar=said)
+    assert found.offset_s == 0.75 and "0 to 1.5 s into the TR" in found.notes[-1]
+    # fMRIPrep says whether it corrected them; its name alone says that it did.
+    told = said | {"SliceTimingCorrected": False}
+    assert timing("a.nii", sidecar=told, slices_corrected=True).offset_s == 0.75
+    assert timing("a.nii", sidecar=said, slices_corrected=True).offset_s == 1.0
+    with pytest.raises(DataError, match="SliceTiming runs from 0 to 1500, outside its TR of 2 s"):
+        timing("a.nii", sidecar=said | {"SliceTiming": [0, 500, 1000, 1500]})
+    with pytest.raises(DataError, match="SliceTiming of its sidecar is no list of numbers"):
+        timing("a.nii", sidecar=said | {"SliceTiming": "ascending"})
+
+
+def test_times_of_volumes_are_a_tr_if_they_are_even():
+    assert timing("a.nii", sidecar={"VolumeTiming": [0.0, 1.2, 2.4]}).tr_s == pytest.approx(1.2)
+    with pytest.raises(DataError, match="VolumeTiming of its sidecar is not evenly spaced"):
+        timing("a.nii", sidecar={"VolumeTiming": [0.0, 1.2, 3.4]})
+
+
+def test_a_header_that_contradicts_is_named_and_not_believed(caplog):
+    with caplog.at_level(logging.WARNING):
+        found = timing("a.nii", sidecar={"RepetitionTime": 2.0}, header=1.4)
+    assert found.tr_s == 2.0 and "the header says 1.4 s and is not believed" in found.notes[0]
+    assert "not believed" in caplog.text
+    for silent in (1.0, 0.0, 2.005):
+        assert "header" not in " ".join(
+            timing("a.nii", sidecar={"RepetitionTime": 2.0}, header=silent).notes
+        )
 
 
 def test_sidecars_lie_beside_the_image_and_are_read_or_refused(tmp_path):

@@ -66,10 +66,10 @@ def test_events_are_found_beside_preprocessed_images_and_refused_if_broken(tmp_p
     path = tmp_path / "sub-1_task-x_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
     table = tmp_path / "sub-1_task-x_events.tsv"
     assert read_events(path) == []
-    table.write_text("onset\tduration\n1.5\t2\nn/a\t2\n")
+    table.write_text("onset\tduration\ttrial_type\n1.5\t2\tn/a\nn/a\t2\tface\n")
     assert [(e.onset_s, e.duration_s, e.label) for e in read_events(path)] == [(1.5, 2.0, "event")]
     table.write_text("onset\tlength\n1\t2\n")
-    with pytest.raises(DataError, match="needs numbers in onset and duration"):
+    with pytest.raises(DataError, match="needs columns onset and duration in seconds"):
         read_events(path)
 
 
