@@ -62,6 +62,10 @@ def user_jobs(source: Path, options: UserOptions, dataset: str | None = None) ->
     source = source.expanduser()
     if not source.exists():
         raise DataError(f"{source}: missing; check --source")
+    if options.drop < 0:
+        raise DataError(f"--drop is {options.drop}; it counts first frames to leave out")
+    if options.mask and not Path(options.mask).is_file():
+        raise DataError(f"{options.mask}: missing; check --mask")
     root = source if source.is_dir() and not source.name.endswith(".ds") else source.parent
     name = dataset or re.sub(r"[^A-Za-z0-9_-]+", "_", root.resolve().name) or "user"
     bids = is_bids_root(root)
@@ -70,7 +74,8 @@ def user_jobs(source: Path, options: UserOptions, dataset: str | None = None) ->
         raise DataError(
             f"{source}: holds no recording; known extensions: "
             f"{', '.join((*SUFFIXES, *ARRAY_SUFFIXES))}, and fMRI named "
-            f"*_bold{', *_bold'.join((*VOLUMES, *ENDINGS))}"
+            f"*_bold{', *_bold'.join((*VOLUMES, *ENDINGS))} (a file of another name can be given "
+            "as --source itself)"
         )
     base = {
         "source_root": str(root),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 import pandas as pd
@@ -145,6 +147,7 @@ def load_image(path: Path, job: Job, recipe: Recipe, subject: str) -> Recording:
                 "nobody says that the image lies in MNI space; parcels are where its affine puts "
                 "them"
             )
+    recording = _with_events_inside(recording, path)
     if o["denoise"]:
         recording = cleaned(recording, path, o["denoise"], o["drop"])
     if not common["events"] and raw_twin(path) is not None:
@@ -177,13 +180,36 @@ def read_events(path: Path) -> list[Event]:
         return [
             Event(a, max(b, 0.0), "event" if pd.isna(c) else str(c))
             for a, b, c in rows
-            if a == a and b == b
+            if isfinite(a) and isfinite(b)
         ]
     except (KeyError, ValueError) as e:
         raise DataError(
             f"{beside}: needs columns onset and duration in seconds, with tabs between ({e}); mend "
             "it"
         ) from e
+
+
+def _with_events_inside(recording: Recording, path: Path) -> Recording:
+    """A run without events that begin after its last frame.
+
+    Raises
+    ------
+    DataError
+        If most of them do.
+    """
+    end_s = len(recording.signal) / recording.sfreq
+    inside = [e for e in recording.events if e.onset_s < end_s]
+    late = len(recording.events) - len(inside)
+    if not late:
+        return recording
+    last_s = max(e.onset_s for e in recording.events)
+    said = f"{late} of {len(recording.events)} events begin after the last frame ({end_s:g} s)"
+    if late > len(inside):
+        raise DataError(
+            f"{events_table(_run(path))}: {said}, the last at {last_s:g} s; give seconds, or the "
+            "table of this run"
+        )
+    return replace(recording, events=inside, notes=[*recording.notes, f"{said} and are left out"])
 
 
 def companions(path: Path) -> list[Path]:

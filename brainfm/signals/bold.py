@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from brainfm.errors import DataError
 from brainfm.signals.filters import NO_HIGHPASS
-from brainfm.signals.intervals import interval_samples
+from brainfm.signals.intervals import interval_samples, stretches
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Recording
 
 LEAST_FRAMES = 8
 """Shortest stretch between scrubbed frames that is kept; drift cannot be told from signal below."""
+MOST_LOST = 0.5
+"""A run that lost a larger share of its frames is refused."""
 
 
 def prepare_bold(recording: Recording, recipe: Recipe) -> Recording:
@@ -34,10 +36,11 @@ def prepare_bold(recording: Recording, recipe: Recipe) -> Recording:
     Raises
     ------
     DataError
-        If frames are not finite, no stretch is long enough, or the low-pass lies above what the TR
-        allows.
+        If frames are lost or not finite, no stretch is long enough, or the low-pass lies above what
+        the TR allows.
     """
     where = recording.source or recording.name
+    recording = without_lost(recording)
     x_TC = np.asarray(recording.signal, np.float64)
     intervals = interval_samples(recording)
     for a, b in intervals:
@@ -79,6 +82,54 @@ def prepare_bold(recording: Recording, recipe: Recipe) -> Recording:
         notes=notes,
     )
     return _at_rate(done, recipe.bold_sfreq) if recipe.bold_sfreq else done
+
+
+def lost_frames(x_TC: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Frames (T,) that hold nothing: no numbers, one number everywhere, or those of the one before.
+
+    Parameters
+    ----------
+    x_TC : channels that are finite in no frame (the medial wall) do not count
+    """
+    usual_C = np.isfinite(x_TC).mean(0) > MOST_LOST
+    if usual_C.sum() < 2:
+        return np.zeros(len(x_TC), bool)
+    x = x_TC[:, usual_C]
+    no_number_T = np.isfinite(x).mean(1) < MOST_LOST
+    x = np.where(np.isfinite(x), x, 0.0)
+    # Zeros are nothing; channels that are copies of each other are another matter.
+    level_T = np.ptp(x, axis=1) == 0
+    level_T &= (level_T.mean() <= MOST_LOST) | (x[:, 0] == 0)
+    again_T = np.concatenate(([False], (x[1:] == x[:-1]).all(1)))
+    return np.asarray(no_number_T | level_T | again_T)
+
+
+def without_lost(recording: Recording) -> Recording:
+    """A run whose lost frames are outside its intervals, as scrubbed ones are; none moves.
+
+    Raises
+    ------
+    DataError
+        If more than `MOST_LOST` of them are lost.
+    """
+    inside_T = np.zeros(len(recording.signal), bool)
+    for a, b in interval_samples(recording):
+        inside_T[a:b] = True
+    lost_T = lost_frames(np.asarray(recording.signal)) & inside_T
+    if not lost_T.any():
+        return recording
+    many, first = int(lost_T.sum()), int(np.flatnonzero(lost_T)[0])
+    said = (
+        f"{many} of {int(inside_T.sum())} frames hold nothing (empty, or the frame before again), "
+        f"the first is frame {first}"
+    )
+    if many > MOST_LOST * inside_T.sum():
+        raise DataError(f"{recording.source or recording.name}: {said}; export the run again")
+    return replace(
+        recording,
+        intervals_s=stretches(inside_T & ~lost_T, recording.sfreq),
+        notes=[*recording.notes, f"{said}: left out, the others keep their times"],
+    )
 
 
 def _without_drift(x_TC: NDArray, sfreq: float, slow_hz: float | None) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Intervals of a recording as samples.
 
-Shapes: K intervals.
+Shapes: K intervals, T samples.
 """
 
 import numpy as np
@@ -19,3 +19,9 @@ def interval_samples(r: Recording) -> NDArray[np.int64]:
     start, stop = np.ceil(seconds[:, 0] * r.sfreq - 1e-4), np.floor(seconds[:, 1] * r.sfreq + 1e-4)
     both = np.clip(np.stack([start, stop], 1), 0, len(r.signal)).astype(np.int64)
     return both[both[:, 1] > both[:, 0]]
+
+
+def stretches(inside_T: NDArray[np.bool_], sfreq: float) -> list[tuple[float, float]]:
+    """Seconds of each run of samples that are inside; `interval_samples` gives them back."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside_T, [False]]).astype(int)))
+    return [(float(a / sfreq), float(b / sfreq)) for a, b in edges.reshape(-1, 2)]

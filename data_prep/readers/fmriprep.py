@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
-from brainfm.signals.intervals import interval_samples
+from brainfm.signals.intervals import interval_samples, stretches
 from brainfm.types import Recording
 from data_prep.readers.surface_files import is_surface
 
@@ -78,12 +78,6 @@ def cleaned(recording: Recording, image: str | Path, strategy: str, drop: int = 
         intervals_s=stretches(seen_T, recording.sfreq),
         notes=[*recording.notes, *notes],
     )
-
-
-def stretches(seen_T: NDArray[np.bool_], sfreq: float) -> list[tuple[float, float]]:
-    """Seconds of each run of frames that are seen."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen_T, [False]]).astype(int)))
-    return [(float(a / sfreq), float(b / sfreq)) for a, b in edges.reshape(-1, 2)]
 
 
 def _without(

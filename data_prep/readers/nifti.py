@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
+from brainfm.signals.bold import lost_frames, without_lost
 from brainfm.types import Channels, Event, Kind, Recording
 from data_prep.readers.inheritance import read_sidecar
 from data_prep.readers.tr import timing
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LEAST_FRAMES = 8
 LARGEST_M = 0.3
 """A voxel farther from the origin than this is in another unit, or of another body part."""
+LEAST_INSIDE, MOSTLY_INSIDE = 0.4, 0.8
+"""Shares of an image's voxels in the brain of MNI152: of a head that was not masked, half are."""
 LEAST_SEEN = 0.5
 """Share of an atlas's parcels that an image must hold; below it they are in different spaces."""
 MASKED_BY = 0.03
@@ -82,6 +85,11 @@ def read_nifti(
             f"{where}: holds {shape[3]} frames, its table {n_frames} rows; frames were lost, use "
             "the image that the table was made for"
         )
+    kind = np.dtype(image.get_data_dtype())
+    if kind.kind not in "iuf":
+        raise DataError(
+            f"{where}: holds {kind} and not one number a voxel; export magnitudes of frames"
+        )
     when = timing(
         where,
         sidecar=read_sidecar(path),
@@ -97,7 +105,9 @@ def read_nifti(
         raise DataError(f"{where}: its frames cannot be read ({e}); fetch it again") from e
     inside = _mask(where, x_XYZT, mask, affine)
     x_TV = x_XYZT[inside].T
-    pos_V3 = np.argwhere(inside) @ to_m[:3, :3].T + to_m[:3, 3]
+    pos_V3 = _moved(to_m, np.argwhere(inside))
+    # A frame without numbers is one lost frame, and no reason to give up every voxel.
+    x_TV[lost_frames(x_TV)] = 0
     bad_V = ~np.isfinite(x_TV).all(0)
     if bad_V.mean() > 0.05:
         raise DataError(
@@ -111,9 +121,18 @@ def read_nifti(
         signal, channels = x_TV, voxels(pos_V3, frame)
     else:
         signal, channels = _parcels(where, x_TV, pos_V3, atlas)
-        notes.append(f"means of {len(channels)} parcels of {atlas.name}")
+        few = f" of {len(atlas)}: the image shows no more" if len(channels) < len(atlas) else ""
+        notes.append(f"means of {len(channels)} parcels of {atlas.name}{few}")
+        notes += _lies_in_mni(where, pos_V3)
+        if atlas.affine is None:
+            from data_prep.atlases.atlas import RIBBON_M
+
+            notes.append(
+                f"{atlas.name} lies on a surface: voxels within {1000 * RIBBON_M:g} mm of the "
+                "average cortex were taken, a few millimetres off in any one brain"
+            )
     start_s = drop * when.tr_s + when.offset_s
-    return Recording(
+    recording = Recording(
         signal=signal,
         sfreq=1 / when.tr_s,
         channels=channels,
@@ -125,6 +144,7 @@ def read_nifti(
         notes=[*notes, *when.notes],
         start_s=start_s,
     )
+    return without_lost(recording)
 
 
 def voxels(pos_V3: NDArray[np.floating], frame: str) -> Channels:
@@ -152,8 +172,16 @@ def _affine_in_metres(
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise DataError(f"{where}: its affine places all voxels in one plane; export it again")
     notes = []
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+    has_s, has_q = (int(header[f"{k}form_code"]) > 0 for k in "sq")
+    if not has_s and not has_q:
         notes.append("the header has neither sform nor qform: sides and places are assumed")
+    if has_s and has_q:
+        other = np.asarray(header.get_qform(), float)
+        if np.linalg.det(other[:3, :3]) * np.linalg.det(affine[:3, :3]) < 0:
+            raise DataError(
+                f"{where}: sform and qform of its header swap left and right, and one of them is "
+                "wrong; find out which, and set both alike"
+            )
     unit = header.get_xyzt_units()[0]
     scale = {"meter": 1.0, "micron": 1e-6}.get(unit, 1e-3)
     to_m = affine.copy()
@@ -174,26 +202,78 @@ def _mask(
     where: str, x_XYZT: NDArray[np.float32], mask: str | Path | None, affine: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Voxels of the brain."""
+    mean = None
     if mask is not None:
-        import nibabel
-
-        image: Any = nibabel.load(mask)
-        inside = np.squeeze(np.asarray(image.dataobj)) > 0
-        inside = inside.reshape(x_XYZT.shape[:3]) if inside.size == x_XYZT[..., 0].size else inside
-        if inside.shape != x_XYZT.shape[:3] or not np.allclose(image.affine, affine, atol=1e-2):
+        inside, theirs = _read_mask(where, mask)
+        shape = x_XYZT.shape[:3]
+        inside = inside.reshape(shape) if inside.size == x_XYZT[..., 0].size else inside
+        if inside.shape != shape or not np.allclose(theirs, affine, atol=1e-2):
             raise DataError(
-                f"{where}: its grid {x_XYZT.shape[:3]} is not that of the mask {mask} "
-                f"{inside.shape}, or lies elsewhere; bring both to one space"
+                f"{where}: its grid {shape} is not that of the mask {mask} {inside.shape}, or lies "
+                "elsewhere; bring both to one space"
             )
+        if not inside.any():
+            raise DataError(f"{where}: the mask {mask} holds no voxel; make it again")
     else:
         finite = np.isfinite(x_XYZT)
         mean = np.where(finite, x_XYZT, 0).sum(-1) / finite.sum(-1).clip(1)
         inside = mean > MASKED_BY * mean.max()
     moving = np.nan_to_num(np.ptp(x_XYZT, axis=-1), nan=1.0) > 0
+    if mean is not None and _was_centred(mean[moving], x_XYZT[moving]):
+        inside = moving  # nothing is bright; what is outside the brain was set to one number
     inside = np.asarray(inside & moving, bool)
     if not inside.any():
         raise DataError(f"{where}: no voxel of the mask changes over time; check image and mask")
     return inside
+
+
+def _moved(affine: NDArray[np.float64], pos_V3: NDArray[np.floating]) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = pos_V3 @ affine[:3, :3].T + affine[:3, 3]
+    return out
+
+
+def _was_centred(mean_V: NDArray[np.floating], x_VT: NDArray[np.floating]) -> bool:
+    """Whether means were taken out before: brightness then says nothing of where the brain is."""
+    if not len(mean_V):
+        return False
+    some = slice(None, None, max(1, len(mean_V) // 2000))
+    with np.errstate(invalid="ignore"):
+        spread = np.nanstd(x_VT[some], axis=1)
+    return bool(np.median(mean_V[some]) < np.median(spread))
+
+
+def _read_mask(where: str, mask: str | Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    import nibabel
+
+    try:
+        image: Any = nibabel.load(mask)
+        inside = np.squeeze(np.asarray(image.dataobj)) > 0
+    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as e:
+        raise DataError(f"{where}: its mask {mask} cannot be read ({e}); check --mask") from e
+    return inside, np.asarray(image.affine, float)
+
+
+def _lies_in_mni(where: str, pos_V3: NDArray[np.float64]) -> list[str]:
+    """A note where many voxels lie outside the brain of MNI152, a refusal where most do."""
+    from nilearn.datasets import load_mni152_brain_mask
+
+    brain = load_mni152_brain_mask(resolution=4)
+    seen = np.asarray(brain.dataobj) > 0
+    ijk = np.rint(_moved(np.linalg.inv(brain.affine), 1000 * pos_V3)).astype(int)
+    there = ((ijk >= 0) & (ijk < seen.shape)).all(1)
+    there[there] = seen[tuple(ijk[there].T)]
+    share = float(there.mean())
+    if share < LEAST_INSIDE:
+        raise DataError(
+            f"{where}: {100 * share:.0f} % of its voxels lie in the brain of MNI152; it lies in "
+            "another space, or its affine is shifted: bring it to MNI space, or use no atlas"
+        )
+    if share < MOSTLY_INSIDE:
+        return [
+            f"only {100 * share:.0f} % of the voxels lie in the brain of MNI152: a head that was "
+            "not masked, or an image of another space"
+        ]
+    return []
 
 
 def _parcels(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.errors import DataError
+from brainfm.signals.bold import lost_frames, without_lost
 from brainfm.types import Channels, Event, Kind, Recording
 from data_prep.readers.inheritance import read_sidecar
 from data_prep.readers.nifti import LEAST_FRAMES, since, voxels
@@ -72,9 +73,10 @@ def read_surface(
         header_unit=frames.unit,
         slices_corrected=slices_corrected,
     )
+    frames.x_TV[lost_frames(frames.x_TV)] = 0
     x_TC, channels, notes = _channels(where, frames, atlas)
     start_s = drop * when.tr_s + when.offset_s
-    return Recording(
+    recording = Recording(
         signal=x_TC[drop:],
         sfreq=1 / when.tr_s,
         channels=channels,
@@ -86,6 +88,7 @@ def read_surface(
         notes=[*notes, *when.notes],
         start_s=start_s,
     )
+    return without_lost(recording)
 
 
 def _channels(

@@ -167,6 +167,8 @@ def _number(where: str, sidecar: dict[str, Any], key: str) -> float | None:
     if sidecar.get(key) is None:
         return None
     try:
+        if isinstance(sidecar[key], bool):
+            raise TypeError
         return float(sidecar[key])
     except (TypeError, ValueError) as e:
         raise DataError(

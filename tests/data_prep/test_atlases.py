@@ -228,8 +228,9 @@ def test_an_atlas_goes_to_another_surface_by_place():
     there = a.on_surface(points, "conte69_32k")
     assert there.labels.tolist() == [1, 2, 0] and there.names == a.names
     assert "some millimetres off" in there.notes[-1]
-    with pytest.raises(DataError, match="lies on the fsaverage5 surface and has no voxels"):
-        a.at(points)
+    # Voxels are of the nearest vertex if it is near, and else of none.
+    assert a.at(points + np.array([0, 0, 0.002])).tolist() == [1, 2, 0]
+    assert not a.at(points + np.array([0, 0, 0.005])).any() and not a.at([[np.nan] * 3]).any()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,87 @@ def test_voxels_that_are_not_finite_are_left_out_or_refused(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan, "again"])
+def test_frames_that_hold_nothing_are_left_out_and_move_none(tmp_path, value):
+    def lose(x):
+        x[2:, ..., 9] = x[2:, ..., 8] if value == "again" else value
+
+    path, x = image(tmp_path, change=lose)
+    r = read(path)
+    assert len(r.signal) == 20 and len(r.channels) == 360
+    assert r.intervals_s == [(0.0, 18.0), (20.0, 40.0)]
+    assert any("1 of 20 frames hold nothing" in n and "frame 9" in n for n in r.notes)
+    order = np.argsort(r.channels.pos_m[:, 0])
+    assert np.isfinite(r.signal[:, order]).all()
+
+    def most(x):
+        x[..., 8:] = 0
+
+    path, _ = image(tmp_path, change=most)
+    with pytest.raises(DataError, match="12 of 20 frames hold nothing.*export the run again"):
+        read(path)
+
+
+def test_images_without_their_mean_are_read_where_they_move(tmp_path):
+    def centre(x):
+        x[2:] -= 500
+
+    path, _ = image(tmp_path, change=centre)
+    assert len(read(path).channels) == 360
+
+    def below(x):
+        x -= 5000
+
+    path, _ = image(tmp_path, change=below)
+    assert len(read(path).channels) == 360
+
+
+def test_what_is_not_one_number_a_voxel_is_refused(tmp_path):
+    x = np.ones((4, 4, 4, 20), np.complex64)
+    nibabel.save(nibabel.Nifti1Image(x, AFFINE), tmp_path / "complex.nii.gz")
+    with pytest.raises(DataError, match="complex64 and not one number a voxel"):
+        read(tmp_path / "complex.nii.gz")
+
+
+def test_a_header_whose_two_affines_swap_sides_is_refused(tmp_path):
+    path, x = image(tmp_path)
+    made = nibabel.Nifti1Image(x, AFFINE)
+    made.set_sform(AFFINE, 4)
+    other = AFFINE.copy()
+    other[0] *= -1
+    made.set_qform(other, 1)
+    nibabel.save(made, path)
+    with pytest.raises(DataError, match="sform and qform of its header swap left and right"):
+        read(path)
+    made.set_qform(AFFINE, 1)
+    nibabel.save(made, path)
+    assert len(read(path).channels) == 360
+
+
+def test_an_image_far_from_mni_space_is_refused_before_its_parcels_are_believed(tmp_path):
+    everywhere = np.ones((50, 60, 50), int)
+    at = np.diag([0.004, 0.004, 0.004, 1.0])
+    at[:3, 3] = (-0.1, -0.13, -0.08)
+    atlas = make_atlas("toy", "mni_volume", {1: "a"}, everywhere, affine=at)
+    path, _ = image(tmp_path)
+    assert len(read(path, atlas=atlas).channels) == 1
+    moved = AFFINE.copy()
+    moved[2, 3] += 80
+    path, _ = image(tmp_path, affine=moved)
+    with pytest.raises(DataError, match=r"24 % of its voxels lie in the brain of MNI152"):
+        read(path, atlas=atlas)
+
+
+def test_a_mask_that_cannot_be_read_is_named(tmp_path):
+    path, _ = image(tmp_path)
+    (tmp_path / "bad.nii.gz").write_text("no mask")
+    with pytest.raises(DataError, match=r"its mask .*bad.nii.gz cannot be read"):
+        read(path, mask=tmp_path / "bad.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), tmp_path / "none.nii.gz")
+    with pytest.raises(DataError, match=r"none.nii.gz holds no voxel"):
+        read(path, mask=tmp_path / "none.nii.gz")
+
+
 def test_lost_frames_are_refused_with_both_numbers(tmp_path):
     path, _ = image(tmp_path)
     with pytest.raises(DataError, match="holds 20 frames, its table 22 rows; frames were lost"):

@@ -78,7 +78,9 @@ def test_an_atlas_in_mni_space_is_not_laid_over_another_space(folder, monkeypatc
 
 
 def test_a_mask_is_not_for_vertices(folder):
-    (job,) = user_jobs(folder, UserOptions(space="fsaverage4", mask="m.nii.gz"))
+    mask = folder.parent / "m.nii.gz"
+    mask.write_text("")
+    (job,) = user_jobs(folder, UserOptions(space="fsaverage4", mask=str(mask)))
     with pytest.raises(DataError, match="--mask is of voxels"):
         load_user_job(job, Recipe())
 

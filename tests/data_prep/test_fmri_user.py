@@ -9,10 +9,11 @@ import pytest
 
 from brainfm.data.store import Store
 from brainfm.errors import DataError
+from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Kind, Recording
 from data_prep.cli import main
 from data_prep.readers import fmriprep
-from data_prep.user import UserOptions, user_jobs
+from data_prep.user import UserOptions, load_user_job, user_jobs
 from data_prep.user_fmri import read_events
 
 FRAMES = 60
@@ -71,6 +72,27 @@ def test_events_are_found_beside_preprocessed_images_and_refused_if_broken(tmp_p
     table.write_text("onset\tlength\n1\t2\n")
     with pytest.raises(DataError, match="needs columns onset and duration in seconds"):
         read_events(path)
+
+
+def test_events_after_the_run_are_left_out_or_refused(tmp_path):
+    path = image(tmp_path / "sub-1_task-x_bold.nii.gz")
+    table = tmp_path / "sub-1_task-x_events.tsv"
+    table.write_text("onset\tduration\n10\t2\n30\t2\n500\t2\n")
+    (job,) = user_jobs(path, UserOptions(tr_s=2.0))
+    recording = load_user_job(job, Recipe())
+    assert [e.onset_s for e in recording.events] == [10, 30]
+    assert any("1 of 3 events begin after the last frame (120 s)" in n for n in recording.notes)
+    table.write_text("onset\tduration\n10000\t2000\n30000\t2000\n")
+    with pytest.raises(DataError, match="2 of 2 events begin after .* at 30000 s; give seconds"):
+        load_user_job(job, Recipe())
+
+
+def test_what_cannot_be_is_refused_before_anything_is_read(tmp_path):
+    path = image(tmp_path / "sub-1_task-x_bold.nii.gz")
+    with pytest.raises(DataError, match="--drop is -1"):
+        user_jobs(path, UserOptions(drop=-1))
+    with pytest.raises(DataError, match="nowhere.nii: missing; check --mask"):
+        user_jobs(path, UserOptions(mask="nowhere.nii"))
 
 
 def run(x_TC):

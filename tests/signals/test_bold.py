@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainfm.errors import DataError
-from brainfm.signals.bold import prepare_bold
+from brainfm.signals.bold import lost_frames, prepare_bold
 from brainfm.signals.preprocess import Recipe
 from brainfm.types import Channels, Kind, Recording
 
@@ -98,3 +98,21 @@ def test_frames_that_are_not_numbers_are_refused_by_name():
 def test_a_lowpass_above_the_tr_is_refused():
     with pytest.raises(DataError, match="every 2.5 s show nothing above 0.2 Hz"):
         prepare_bold(run(wave(0.05), 2.5), Recipe(bold_lowpass_hz=0.25))
+
+
+def test_frames_that_hold_nothing_end_a_stretch():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    x[20], x[31] = 7.0, x[30]
+    out = prepare_bold(run(x, tr_s=2.0), Recipe())
+    assert out.intervals_s == [(0, 40), (42, 62), (64, 120)] and len(out.signal) == 60
+    assert "2 of 60 frames hold nothing" in " ".join(out.notes)
+    # The medial wall of a surface has no numbers, and loses no frame.
+    x = rng.normal(size=(60, 4))
+    x[:, 0] = np.nan
+    assert not lost_frames(x).any()
+    # One channel may well repeat itself.
+    assert not lost_frames(np.zeros((60, 1))).any()
+    x[:31, 1:] = 0
+    with pytest.raises(DataError, match="31 of 60 frames hold nothing"):
+        prepare_bold(run(x[:, 1:]), Recipe())
