@@ -119,7 +119,10 @@ def _gifti(path: Path) -> tuple[NDArray[np.float32], float, str]:
     if len(arrays) == 1 and x_TV.ndim == 3:  # all frames in one array, (V, T)
         x_TV = x_TV[0].T
     said = arrays[0].meta.get("TimeStep", image.meta.get("TimeStep", 0.0))
-    return x_TV, float(said), "msec"
+    try:
+        return x_TV, float(said), "msec"
+    except ValueError as e:
+        raise DataError(f"{path}: its TimeStep is {said!r}, no number; mend it") from e
 
 
 def _freesurfer(path: Path) -> tuple[NDArray[np.float32], float, str]:

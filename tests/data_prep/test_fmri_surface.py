@@ -198,6 +198,8 @@ def test_halves_of_two_runs_and_damaged_files_are_refused(tmp_path):
     gifti(tmp_path / path.name.replace("hemi-L", "hemi-R"), X_TV[:6, :HALF])
     with pytest.raises(DataError, match="hemispheres have"):
         read_surface(path, **SAID)
+    with pytest.raises(DataError, match="its TimeStep is 'two', no number"):
+        read_surface(pair(tmp_path, step_ms="two"), **SAID)
     path.write_bytes(b"<?xml broken")
     with pytest.raises(DataError, match="cannot be read"):
         read_surface(path, **SAID)
