@@ -212,6 +212,10 @@ def _without_padding(
     return out
 
 
+MIXED = 3
+"""Fewer channels out of range are broken by themselves."""
+
+
 def _amplitude(
     x: NDArray[np.floating], sfreq: float, channels: Channels, report: QualityReport
 ) -> None:
@@ -232,9 +236,19 @@ def _amplitude(
                 f"(median), outside {low:g} to {high:g} {unit}; the unit in the header is wrong"
             )
             return
-        for c in rows:
-            if not low < std_C[c] < high:
-                report.bad[c] = f"varies by {std_C[c]:.2g} {unit}, outside {low:g} to {high:g}"
+        out = [c for c in rows if not low < std_C[c] < high]
+        if len(out) >= max(MIXED, len(rows) / 5):
+            ratio = float(np.median(std_C[out])) / middle
+            # Loose electrodes are loud by any number, another unit by a thousand or a million.
+            if any(0.2 < ratio * factor < 5 for factor in (1e-6, 1e-3, 1e3, 1e6)):
+                report.refusal = (
+                    f"{len(out)} of {len(rows)} {Kind(int(kind)).name} channels, '"
+                    f"{channels.name[out[0]]}' first, vary {ratio:.1g} times as much as the "
+                    "others; units are mixed: bring all channels to one"
+                )
+                return
+        for c in out:
+            report.bad[c] = f"varies by {std_C[c]:.2g} {unit}, outside {low:g} to {high:g}"
 
 
 def _clipped(

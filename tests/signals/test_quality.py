@@ -83,6 +83,16 @@ def test_a_wrong_unit_is_refused_with_the_amplitude(factor):
     assert "the unit in the header is wrong" in report.refusal
 
 
+def test_channels_of_two_units_are_refused_and_loose_electrodes_are_not():
+    x = eeg()
+    x[:, :3] *= 1e6
+    assert "3 of 8 EEG channels" in check(x).refusal and "units are mixed" in check(x).refusal
+    loose = eeg()
+    loose[:, :3] *= [800.0, 20_000.0, 7_000.0]
+    report = check(loose)
+    assert report.refusal is None and {0, 1, 2} <= set(report.bad)
+
+
 def test_arbitrary_units_have_no_limits():
     x = eeg() * 1e9
     own = channels(8)
