@@ -81,13 +81,14 @@ class StreamEmbedding(nn.Module):
     ----------
     config : StreamConfig
     dim : D
+    causal : steps of fMRI see no frame that ends after them
     """
 
-    def __init__(self, config: StreamConfig, dim: int) -> None:
+    def __init__(self, config: StreamConfig, dim: int, causal: bool = False) -> None:
         super().__init__()
-        self.config = config
-        self.fast = FastPatch(dim, config.step_s, config.slow_hz, config.edges_hz)
-        self.bold = BoldPatch(dim, config.bold_step_s, config.bold_points, config.bold_resize)
+        c = self.config = config
+        self.fast = FastPatch(dim, c.step_s, c.slow_hz, c.edges_hz)
+        self.bold = BoldPatch(dim, c.bold_step_s, c.bold_points, c.bold_resize, causal)
         self.fast_unit = Standard(self.fast.n_features)
         self.bold_unit = Standard(self.bold.n_features)
         self.sensor = SensorModule(dim, N_KINDS, "metric")

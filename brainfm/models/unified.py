@@ -55,7 +55,8 @@ class UnifiedEncoderConfig:
     """"packed": every source of every step sees all others. "factorised": steps of its source, then
     sources of its step; cheaper where windows are long."""
     causal: bool = False
-    """See nothing that ends later than oneself: a step of 20 s would tell one of 1 s the future."""
+    """See nothing that ends later than oneself: a step of 20 s would tell one of 1 s the future.
+    The units of a window are still those of all of it; normalise by the past where that counts."""
     dropout: float = 0.0
     """Of attention weights, while training."""
 
@@ -203,7 +204,7 @@ class UnifiedEncoder(Encoder):
     ) -> None:
         c = config or UnifiedEncoderConfig()
         super().__init__(c, preprocess)
-        self.embedding = StreamEmbedding(c.stream, c.dim)
+        self.embedding = StreamEmbedding(c.stream, c.dim, c.causal)
         self.reduce: nn.Module = (
             Inverse(c.dim, c.n_sources)
             if c.reduce == "inverse"

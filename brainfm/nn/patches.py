@@ -44,15 +44,25 @@ def bands(n_samples: int, sfreq: float, edges_hz: tuple[float, ...]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def to_points(n_frames: int, n_points: int, finer: int = 8) -> Tensor:
+def to_points(n_frames: int, n_points: int, n_steps: int | None = None, finer: int = 8) -> Tensor:
     """(T, M) weights that turn frames into means over M equal cells of the same stretch of time.
 
     Between the middles of two frames the signal is taken as a straight line; a cell's value is its
     mean, which also keeps what is faster than a point from folding down.
+
+    Parameters
+    ----------
+    n_steps : where given, cells of a step see no frame that ends after it, and go on as the last
+        one that they see; before any frame has ended they are 0
     """
     at_frames = (np.arange(n_frames) + 0.5) / n_frames
     at = (np.arange(n_points * finer) + 0.5) / (n_points * finer)
-    each = np.stack([np.interp(at, at_frames, row) for row in np.eye(n_frames)])
+    each = np.zeros((n_frames, len(at)))
+    for cells in np.split(np.arange(len(at)), n_steps or 1):
+        end = (at[cells[-1]] + 0.5 / len(at)) if n_steps else 1.0
+        seen = int(np.floor(end * n_frames + 1e-6))
+        for k in range(seen):
+            each[k, cells] = np.interp(at[cells], at_frames[:seen], np.eye(seen)[k])
     return torch.from_numpy(each.reshape(n_frames, n_points, finer).mean(-1).astype(np.float32))
 
 
@@ -115,13 +125,17 @@ class BoldPatch(nn.Module):
     n_points : points in it
     resize : "data" takes points from frames by straight lines, over the whole window; "kernel"
         resizes the weights to the frames of a step (see `from_frames`)
+    causal : a step sees no frame that ends after it
     """
 
-    def __init__(self, dim: int, step_s: float, n_points: int, resize: str = "data") -> None:
+    def __init__(
+        self, dim: int, step_s: float, n_points: int, resize: str = "data", causal: bool = False
+    ) -> None:
         super().__init__()
         if resize not in ("data", "kernel"):
             raise ValueError(f"resize is '{resize}'; it must be 'data' or 'kernel'")
         self.step_s, self.n_points, self.resize = step_s, n_points, resize
+        self.causal = causal
         self.enter = nn.Linear(n_points, dim)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(dim, dim))
 
@@ -134,8 +148,9 @@ class BoldPatch(nn.Module):
         """(B, C, W, K) float32; steps share the window equally."""
         n_steps = whole_steps(x_BCT.shape[-1], sfreq, self.step_s)
         if self.resize == "data":
-            at_TM = to_points(x_BCT.shape[-1], n_steps * self.n_points).to(x_BCT.device)
-            return (x_BCT.float() @ at_TM).unflatten(-1, (n_steps, self.n_points))
+            many = n_steps * self.n_points
+            at_TM = to_points(x_BCT.shape[-1], many, n_steps if self.causal else None)
+            return (x_BCT.float() @ at_TM.to(x_BCT.device)).unflatten(-1, (n_steps, self.n_points))
         p = x_BCT.shape[-1] // n_steps
         x_BCWP = x_BCT[..., : n_steps * p].float().unflatten(-1, (n_steps, p))
         return x_BCWP @ from_frames(p, self.n_points).to(x_BCT.device)

@@ -76,3 +76,21 @@ def test_resized_kernels_answer_to_frames_as_to_points():
 def test_an_unknown_way_to_resize_is_refused():
     with pytest.raises(ValueError, match="resize is 'crop'"):
         BoldPatch(8, 20.0, 20, "crop")
+
+
+@pytest.mark.parametrize("tr_s", [0.5, 0.72, 1.4, 2.0, 3.0])
+def test_a_causal_step_sees_no_frame_that_ends_after_it(tr_s):
+    patch = BoldPatch(8, step_s=10.0, n_points=10, causal=True)
+    n = round(40 / tr_s)
+    x = torch.randn(1, 2, n, generator=torch.Generator().manual_seed(0))
+    for step in range(4):
+        ends = (torch.arange(n) + 1) * 40.0 / n
+        later = torch.where(ends > 10.0 * (step + 1) + 1e-3, 7.0, 0.0)
+        a, b = (patch.features(v, n / 40.0)[:, :, : step + 1] for v in (x, x + later))
+        assert torch.equal(a, b)
+    # What has ended is seen: the last frame of a step that fits, and constants stay.
+    assert (patch.features(torch.ones_like(x), n / 40.0) - 1).abs().max() < 1e-6
+    free = BoldPatch(8, step_s=10.0, n_points=10)
+    inner = slice(0, 8)  # away from the ends of steps both are the same
+    a, b = (p.features(x, n / 40.0)[:, :, 1, inner] for p in (free, patch))
+    assert tr_s > 1 or torch.allclose(a, b, atol=1e-5)
