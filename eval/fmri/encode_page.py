@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from brainfm.data.store import Store
 from eval.fmri.encode import encode
 from eval.fmri.stimuli import AUDIBLE, BIN_S
-from eval.fmri.systems import RIDGE, TRANSFORMER
+from eval.fmri.systems import ANYTHING, RIDGE, TRANSFORMER
 from eval.report import Report
 
 
@@ -24,16 +24,21 @@ def encode_page(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any],
     found = encode(store, dataset, say=args.say)
     simulated = dataset.startswith("simulated")
     rows = _encoding_rows(found, args.resamples)
-    d = _difference(found, TRANSFORMER, RIDGE, args.resamples)
+    rivals = [name for name in (RIDGE, ANYTHING) if name in found["rows"]]
+    less = {name: _difference(found, TRANSFORMER, name, args.resamples) for name in rivals}
     n, many = len(found["people"]), len(found["people"]) > 1
     verdicts = [
         f"{dataset}: {n} {'people' if many else 'person'}, {found['n_runs']} runs: "
         + ", ".join(f"{r['model']} {r['median r']['mean']:.3f}" for r in rows)
-        + f"; transformer less ridge {d['mean']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}].",
+        + "; transformer less "
+        + ", less ".join(
+            f"{n} {d['mean']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]" for n, d in less.items()
+        )
+        + ".",
         f"Ceiling: {_ceiling_words(found)} The ten best channels of each person answer most "
         f"{found['peak_s']:.0f} s after what they prefer.",
     ]
-    result = {"dataset": dataset, **found, "table": rows, "verdicts": verdicts}
+    result = {"dataset": dataset, **found, "table": rows, "less": less, "verdicts": verdicts}
     report = Report("fmri_encode", "What was shown tells what fMRI will show", result)
     for sentence in verdicts:
         report.text(sentence, kind="verdict")
