@@ -17,6 +17,9 @@ from eval.fmri.stimuli import AUDIBLE, BIN_S
 from eval.fmri.systems import ANYTHING, RIDGE, TRANSFORMER
 from eval.report import Report
 
+STRONG = 0.4
+"""Channels with a higher ceiling answer strongly; the median over all hardly sees them."""
+
 
 def encode_page(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any], Report]:
     """Encoding models; see `eval.fmri.encode`."""
@@ -48,7 +51,8 @@ def encode_page(args: argparse.Namespace, store: Store) -> tuple[dict[str, Any],
         "taught nothing, over frames from the onset of an event to 8 s after its end; median over "
         "channels, mean and 95 % interval over "
         f"{'people' if many else 'runs'}. Share of the ceiling: mean correlation over mean ceiling "
-        f"of the channels whose ceiling is above {AUDIBLE:g}; nan where the ceiling is not known.",
+        f"of the channels whose ceiling is above {AUDIBLE:g}; strong: those above {STRONG:g}; nan "
+        "where the ceiling is not known.",
         simulated=simulated,
     )
     if any(c is not None for c in found["ceilings"].values()):
@@ -85,13 +89,17 @@ def _encoding_rows(found: dict[str, Any], n_resamples: int) -> list[dict[str, An
     rows = []
     for name in found["rows"]:
         row = {"model": name, "median r": _interval(_units(found, name), n_resamples)}
-        shares = [
-            r_JC.mean(0)[c > AUDIBLE].mean() / c[c > AUDIBLE].mean()
+        known = [
+            (r_JC.mean(0), c)
             for person, r_JC in found["rows"][name].items()
-            if (c := found["ceilings"][person]) is not None and (c > AUDIBLE).any()
-            if not found["overlap"]
+            if (c := found["ceilings"][person]) is not None and not found["overlap"]
         ]
+        shares = [
+            r[c > AUDIBLE].mean() / c[c > AUDIBLE].mean() for r, c in known if (c > AUDIBLE).any()
+        ]
+        strong = [r[c > STRONG].mean() for r, c in known if (c > STRONG).any()]
         row["share of the ceiling"] = float(np.mean(shares)) if shares else float("nan")
+        row["mean r, strong"] = float(np.mean(strong)) if strong else float("nan")
         rows.append(row)
     return rows
 
