@@ -91,7 +91,8 @@ class Inverse(nn.Module):
         b, n, s = row_BNS.shape
         row_MCS = row_BNS.reshape(b * n_slots, n // n_slots, s)
         shown_M1CD = part.h_BND.reshape(b * n_slots, 1, n // n_slots, -1)
-        found = self.field.inverse(row_MCS, seen_BGC.flatten(0, 1)[:, None], shown_M1CD)
+        kind_MC = part.kind_BN.reshape(b * n_slots, n // n_slots)
+        found = self.field.inverse(row_MCS, kind_MC, seen_BGC.flatten(0, 1)[:, None], shown_M1CD)
         found_BGSD = self.enter(found[:, 0].unflatten(0, (b, n_slots)).to(part.h_BND.dtype))
         # Kind, scale and length of the step, as the mean of the sensors that are seen.
         weight_BGC1 = seen_BGC[..., None].to(part.h_BND.dtype)

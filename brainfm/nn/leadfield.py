@@ -40,7 +40,7 @@ class LeadField(nn.Module):
         # Of the sensor itself, and of what it sees along x, y and z.
         self.weight_JFS = nn.Parameter(torch.randn(1, 4 * n, n_sources).repeat(N_KINDS, 1, 1))
         self.unknown_JS = nn.Parameter(0.1 * torch.randn(N_KINDS, n_sources))
-        self.log_noise = nn.Parameter(torch.tensor(-2.0))
+        self.log_noise_J = nn.Parameter(torch.full((N_KINDS,), -2.0))
 
     def forward(self, pos_BC3: Tensor, ori_BC3: Tensor, kind_BC: Tensor) -> Tensor:
         """Rows of sensors; those whose place is unknown share one a kind.
@@ -70,14 +70,16 @@ class LeadField(nn.Module):
             row_BCS = torch.where((kind_BC == kind)[..., None], mine, row_BCS)
         return row_BCS
 
-    def inverse(self, row_BCS: Tensor, seen_BGC: Tensor, shown_BGCD: Tensor) -> Tensor:
+    def inverse(
+        self, row_BCS: Tensor, kind_BC: Tensor, seen_BGC: Tensor, shown_BGCD: Tensor
+    ) -> Tensor:
         """Sources behind what the seen sensors show, (B, G, S, D + 1).
 
         The last number says how well a source is seen, 0 (not at all) to 1.
 
         Parameters
         ----------
-        row_BCS : of `forward`
+        row_BCS, kind_BC : of `forward`
         seen_BGC : bool
         shown_BGCD : what every sensor shows; where it is not seen it does not matter
         """
@@ -89,7 +91,11 @@ class LeadField(nn.Module):
             gram_BGSS = torch.einsum("bcs,bgc,bct->bgst", row, seen, row)
             size_BG = gram_BGSS.diagonal(dim1=-2, dim2=-1).mean(-1)
             # Noise in units of what a source gives on the average; a hair where nothing is seen.
-            noise_BG = F.softplus(self.log_noise) * size_BG + 1e-3
+            # Parcels of fMRI say much of their place, contacts little of any other's: each kind has
+            # noise of its own; sensors of two kinds in one step share the mean of theirs.
+            noise_BC = F.softplus(self.log_noise_J)[kind_BC]
+            share_BG = (noise_BC[:, None] * seen).sum(-1) / seen.sum(-1).clamp_min(1)
+            noise_BG = share_BG * size_BG + 1e-3
             eye_SS = torch.eye(row.shape[-1], device=row.device)
             factor = torch.linalg.cholesky(gram_BGSS + noise_BG[..., None, None] * eye_SS)
             both = torch.cat((back_BGSD, gram_BGSS), -1)

@@ -39,6 +39,23 @@ def test_a_sensor_turned_round_sees_the_opposite():
     torch.testing.assert_close(one, -other)
 
 
+def kinds(row, kind=Kind.EEG):
+    return torch.full(row.shape[:2], int(kind))
+
+
+def test_each_kind_has_noise_of_its_own_and_two_share_their_mean():
+    model = field(6)
+    with torch.no_grad():
+        model.log_noise_J[Kind.BOLD] = -9.0
+        row, shown = rows(model, sensors(b=1, c=20)), torch.randn(1, 1, 20, 2)
+        seen = torch.ones(1, 1, 20, dtype=torch.bool)
+        loud, sure = (model.inverse(row, kinds(row, k), seen, shown) for k in (0, Kind.BOLD))
+        mixed = kinds(row)
+        mixed[:, 10:] = Kind.BOLD
+        between = model.inverse(row, mixed, seen, shown)
+    assert (loud[..., 2] < between[..., 2]).all() and (between[..., 2] < sure[..., 2]).all()
+
+
 def test_sensors_without_a_place_share_a_row_a_kind():
     model = field()
     pos = torch.full((1, 4, 3), torch.nan)
@@ -52,11 +69,11 @@ def test_sensors_without_a_place_share_a_row_a_kind():
 def test_the_inverse_finds_sources_that_made_the_signal():
     model = field(6)
     with torch.no_grad():
-        model.log_noise.fill_(-9.0)
+        model.log_noise_J.fill_(-9.0)
         row = rows(model, sensors(c=40))
         truth = torch.randn(2, 3, 6, 4)
         shown = torch.einsum("bcs,bgsd->bgcd", row, truth)
-        found = model.inverse(row, torch.ones(2, 3, 40, dtype=torch.bool), shown)
+        found = model.inverse(row, kinds(row), torch.ones(2, 3, 40, dtype=torch.bool), shown)
     assert (found[..., :4] - truth).abs().max() < 0.05
     assert (found[..., 4] > 0.95).all()  # all sources are well seen
 
@@ -67,9 +84,11 @@ def test_the_inverse_is_linear_and_minimum_norm():
     with torch.no_grad():
         row = rows(model, sensors(b=1, c=5))
         shown = torch.randn(1, 1, 5, 3)
-        found = model.inverse(row, torch.ones(1, 1, 5, dtype=torch.bool), shown)[0, 0, :, :3]
+        found = model.inverse(row, kinds(row), torch.ones(1, 1, 5, dtype=torch.bool), shown)[
+            0, 0, :, :3
+        ]
         gram = row[0].T @ row[0]
-        noise = torch.nn.functional.softplus(model.log_noise) * gram.diagonal().mean() + 1e-3
+        noise = torch.nn.functional.softplus(model.log_noise_J[0]) * gram.diagonal().mean() + 1e-3
         other = row[0].T @ torch.linalg.solve(row[0] @ row[0].T + noise * torch.eye(5), shown[0, 0])
     torch.testing.assert_close(found, other, atol=1e-4, rtol=1e-3)
 
@@ -83,14 +102,16 @@ def test_sensors_that_are_not_seen_change_nothing():
         shown = torch.randn(2, 1, 20, 3)
         loud = shown.clone()
         loud[:, :, 12:] = 1e6
-        few = model.inverse(row[:, :12], seen[:, :, :12], shown[:, :, :12])
-        torch.testing.assert_close(model.inverse(row, seen, loud), few, atol=1e-4, rtol=1e-4)
+        few = model.inverse(row[:, :12], kinds(row)[:, :12], seen[:, :, :12], shown[:, :, :12])
+        torch.testing.assert_close(
+            model.inverse(row, kinds(row), seen, loud), few, atol=1e-4, rtol=1e-4
+        )
 
 
 def test_nothing_seen_gives_nothing():
     model = field()
     row = rows(model, sensors())
-    found = model.inverse(row, torch.zeros(2, 1, 20, dtype=torch.bool), torch.randn(2, 1, 20, 3))
+    found = model.inverse(row, kinds(row), torch.zeros(2, 1, 20).bool(), torch.randn(2, 1, 20, 3))
     assert float(found.detach().abs().max()) == 0.0
 
 
@@ -107,7 +128,7 @@ def test_a_hidden_sensor_is_told_by_its_neighbours_after_learning():
         seen = torch.ones(n, 1, 32, dtype=torch.bool)
         seen[:, :, :8] = False
         row = rows(model, pos)
-        source = model.inverse(row, seen, shown)[..., :8]
+        source = model.inverse(row, kinds(row), seen, shown)[..., :8]
         guess = torch.einsum("bcs,bgsd->bgcd", row, source)[:, :, :8]
         truth = shown[:, :, :8]
         return 1 - (guess - truth).square().mean() / truth.square().mean()
@@ -126,5 +147,5 @@ def test_gradients_stay_finite_with_one_sensor(kind):
     model = field()
     row = rows(model, sensors(b=1, c=1), kind=kind)
     seen = torch.ones(1, 1, 1, dtype=torch.bool)
-    model.inverse(row, seen, torch.randn(1, 1, 1, 2)).sum().backward()
+    model.inverse(row, kinds(row, kind), seen, torch.randn(1, 1, 1, 2)).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
