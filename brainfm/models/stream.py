@@ -131,7 +131,7 @@ class StreamEmbedding(nn.Module):
 
     def tokens(self, batch: SignalBatch, features_BCWK: Tensor) -> TokenStream:
         """The stream of channels that showed these features."""
-        content_BCWD = self.family(batch)[0](features_BCWK)
+        content_BCWD = self.family(batch)[0](features_BCWK, batch.kind_BC)
         n_batch, n_channels, n_steps, _width = content_BCWD.shape
         pos_BC3, ori_BC3, code_BCD = self.sensors(batch)
         duration_s = batch.seconds / n_steps

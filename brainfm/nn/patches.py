@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from brainfm.types import N_KINDS
+
 QUIETEST = 1e-4
 """Added to power before its logarithm, in units of the normalised signal."""
 
@@ -69,6 +71,9 @@ def to_points(n_frames: int, n_points: int, n_steps: int | None = None, finer: i
 class FastPatch(nn.Module):
     """A step of electrophysiology: waveform and band powers, each through a layer of its own.
 
+    All kinds share these layers, and each adds what only it needs: contacts show power at high
+    frequencies that never reaches the scalp, and layers that EEG and MEG shape would drop it.
+
     Parameters
     ----------
     dim : D
@@ -85,6 +90,8 @@ class FastPatch(nn.Module):
         self.n_slow = max(1, round(2 * slow_hz * step_s))
         self.wave = nn.Linear(self.n_slow, dim)
         self.power = nn.Sequential(nn.Linear(self.n_bands, dim), nn.GELU(), nn.Linear(dim, dim))
+        # Nothing at first, and for kinds that are never seen.
+        self.own_JKD = nn.Parameter(torch.zeros(N_KINDS, self.n_features, dim))
 
     @property
     def n_bands(self) -> int:
@@ -109,10 +116,14 @@ class FastPatch(nn.Module):
         slow_BCWK[..., :n] = cosine_BCWK[..., :n]
         return torch.cat((slow_BCWK, torch.log10(power_BCWF + QUIETEST) + 2), -1)
 
-    def forward(self, features_BCWK: Tensor) -> Tensor:
-        """(B, C, W, D) of `features`."""
+    def forward(self, features_BCWK: Tensor, kind_BC: Tensor) -> Tensor:
+        """(B, C, W, D) of `features` and the kinds of the sensors."""
         slow, power = features_BCWK.split((self.n_slow, self.n_bands), -1)
-        return self.wave(slow) + self.power(power)
+        h_BCWD = self.wave(slow) + self.power(power)
+        for kind in kind_BC.unique().tolist():
+            own_BCWD = features_BCWK @ self.own_JKD[kind]
+            h_BCWD = h_BCWD + torch.where((kind_BC == kind)[..., None, None], own_BCWD, 0.0)
+        return h_BCWD
 
 
 class BoldPatch(nn.Module):
@@ -155,8 +166,8 @@ class BoldPatch(nn.Module):
         x_BCWP = x_BCT[..., : n_steps * p].float().unflatten(-1, (n_steps, p))
         return x_BCWP @ from_frames(p, self.n_points).to(x_BCT.device)
 
-    def forward(self, features_BCWK: Tensor) -> Tensor:
-        """(B, C, W, D) of `features`."""
+    def forward(self, features_BCWK: Tensor, kind_BC: Tensor | None = None) -> Tensor:
+        """(B, C, W, D) of `features`; there is one kind."""
         h = self.enter(features_BCWK)
         return h + self.mix(h)
 

@@ -37,6 +37,17 @@ def test_another_sampling_rate_gives_the_same_numbers(sfreq):
     torch.testing.assert_close(made[0], made[1], atol=0.02, rtol=0.02)
 
 
+def test_a_kind_adds_what_only_it_needs():
+    patch = FastPatch(8, 1.0, 10.0, EDGES)
+    features, kind = torch.randn(1, 3, 2, patch.n_features), torch.tensor([[0, 4, 4]])
+    alike = patch(features, torch.zeros_like(kind))
+    torch.testing.assert_close(patch(features, kind), alike)
+    with torch.no_grad():
+        patch.own_JKD[4] += 1.0
+    changed = (patch(features, kind) - alike).abs().amax((0, 2, 3)) > 1e-3
+    assert changed.tolist() == [False, True, True]
+
+
 def test_windows_are_shared_by_as_many_steps_as_fit_best():
     assert [whole_steps(n, 100.0, 1.0) for n in (30, 149, 151, 1000)] == [1, 1, 2, 10]
     patch = FastPatch(8, 1.0, 10.0, EDGES)
