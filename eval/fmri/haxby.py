@@ -45,6 +45,12 @@ def read_blocks(
             f"{store.root}: holds {len(rows)} runs of '{dataset}', leaving one out wants two or "
             f"more; run `python -m data_prep run --dataset {dataset}`"
         )
+    people = store.recordings["subject"].iloc[rows].nunique()
+    if people > 1:
+        raise DataError(
+            f"{store.root}: '{dataset}' has runs of {people} people, whose voxels are others; one "
+            "run is left out within one person: prepare that person alone"
+        )
     x, halves, labels, runs = [], [], [], []
     for row in rows.tolist():
         sfreq = store.sfreq(row)
@@ -59,6 +65,11 @@ def read_blocks(
             halves.append(np.stack([h.mean(0) for h in np.array_split(part, 2)]))
             labels.append(e.label)
             runs.append(row)
+    if len(set(labels)) < 2:
+        raise DataError(
+            f"{store.root}: {len(rows)} runs of '{dataset}' show {len(set(labels))} categories in "
+            f"{len(labels)} blocks; events must name two or more"
+        )
     return {
         "x_NC": np.stack(x),
         "half_N2C": np.stack(halves),

@@ -1,4 +1,6 @@
-"""Who is who: halves of a resting run found again by connectivity, or by features of an encoder.
+"""Who is who: halves of people's rest found again by connectivity, or by features of an encoder.
+
+Halves are the earlier and the later runs of a person, of one run its earlier and later frames.
 
 Shapes: N people, T frames, C channels, F features.
 """
@@ -42,19 +44,25 @@ def identify(
     for dataset in datasets:
         t = store.recordings
         mine = np.flatnonzero(((t["dataset"] == dataset) & (t["kind"] == "BOLD")).to_numpy())
-        if len(mine) < 2 or t["layout"].iloc[mine].nunique() != 1:
+        people = {s: mine[t["subject"].iloc[mine] == s] for s in t["subject"].iloc[mine].unique()}
+        if len(people) < 2 or t["layout"].iloc[mine].nunique() != 1:
             raise DataError(
-                f"{store.root}: '{dataset}' has {len(mine)} runs of fMRI with "
+                f"{store.root}: '{dataset}' has fMRI of {len(people)} people with "
                 f"{t['layout'].iloc[mine].nunique()} layouts; identification wants two or more "
                 "people seen by one atlas"
             )
-        halves = [_halves(store, int(row)) for row in mine]
-        systems = {"connectivity": [[connectivity(x) for x in pair] for pair in halves]}
+        halves = [_halves(store, rows_of.tolist()) for rows_of in people.values()]
+        systems = {
+            "connectivity": [
+                [np.mean([connectivity(x_TC) for x_TC in half], 0) for half in pair]
+                for pair in halves
+            ]
+        }
         if encoder is not None:
             systems["pretrained encoder"] = _features(store, int(mine[0]), halves, encoder)
         random = _random(encoder, seed)
         systems["encoder, random init"] = _features(store, int(mine[0]), halves, random)
-        n = len(mine)
+        n = len(people)
         for name, pairs in systems.items():
             first, second = (np.stack([p[k] for p in pairs]) for k in (0, 1))
             there, back = found_again(first, second)
@@ -73,11 +81,22 @@ def identify(
     return rows
 
 
-def _halves(store: Store, row: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n = int(store.recordings["n_samples"].iat[row])
-    x_TC = store.read(WindowRef(row, 0, n)).astype(np.float64)
-    first, second = np.array_split(x_TC, 2)
-    return first, second
+Half = list[NDArray[np.float64]]
+"""Frames (T, C) of each run, or of part of one."""
+
+
+def _halves(store: Store, rows: list[int]) -> tuple[Half, Half]:
+    runs = [_kept(store, row) for row in rows]
+    if len(runs) == 1:
+        first, second = np.array_split(runs[0], 2)
+        return [first], [second]
+    return runs[: len(runs) // 2], runs[len(runs) // 2 :]
+
+
+def _kept(store: Store, row: int) -> NDArray[np.float64]:
+    """Frames inside the intervals of a recording, (T, C)."""
+    x_TC = store.read(WindowRef(row, 0, int(store.recordings["n_samples"].iat[row])))
+    return np.concatenate([x_TC[a:b] for a, b in store.intervals(row)]).astype(np.float64)
 
 
 def _random(encoder: UnifiedEncoder | None, seed: int) -> UnifiedEncoder:
@@ -91,11 +110,14 @@ def _random(encoder: UnifiedEncoder | None, seed: int) -> UnifiedEncoder:
 
 
 def _features(
-    store: Store, row: int, halves: list[tuple[NDArray, NDArray]], encoder: UnifiedEncoder
+    store: Store, row: int, halves: list[tuple[Half, Half]], encoder: UnifiedEncoder
 ) -> list[list[NDArray[np.float64]]]:
     """What an encoder tells of each half, less the mean of all halves."""
     channels, sfreq = store.channels(row), store.sfreq(row)
-    out = [[_told(encoder, x_TC, channels, sfreq) for x_TC in pair] for pair in halves]
+    out = [
+        [np.mean([_told(encoder, x_TC, channels, sfreq) for x_TC in half], 0) for half in pair]
+        for pair in halves
+    ]
     middle = np.mean([x for pair in out for x in pair], 0)
     return [[x - middle for x in pair] for pair in out]
 

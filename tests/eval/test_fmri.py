@@ -102,6 +102,17 @@ def test_labels_of_the_left_out_run_teach_nothing(blocks, name):
 def test_one_run_cannot_be_left_out(blocks, people):
     with pytest.raises(DataError, match="holds 0 runs of 'haxby'"):
         read_blocks(blocks)
+    with pytest.raises(DataError, match="runs of 4 people, whose voxels are others"):
+        read_blocks(people, "rest")
+
+
+def test_runs_that_show_nothing_have_no_categories(tmp_path):
+    rng = np.random.default_rng(0)
+    runs = [
+        recording(rng.normal(size=(60, 5)), dataset="d", subject="1", name=f"{k}") for k in range(2)
+    ]
+    with pytest.raises(DataError, match="show 0 categories in 0 blocks"):
+        read_blocks(store_of(tmp_path, runs), "d")
 
 
 def test_connectivity_is_the_correlation_of_pairs():
@@ -117,8 +128,31 @@ def test_people_are_found_again_by_connectivity(people):
     by = {r["system"]: r for r in rows}
     assert by["connectivity"]["right"] == [4, 4] and by["connectivity"]["p"] < 0.1
     assert set(by) == {"connectivity", "encoder, random init"}
-    with pytest.raises(DataError, match="'nobody' has 0 runs"):
+    with pytest.raises(DataError, match="'nobody' has fMRI of 0 people"):
         identify(people, ["nobody"])
+
+
+def test_runs_of_a_person_are_one_person_and_scrubbed_frames_do_not_count(tmp_path, blocks):
+    rng = np.random.default_rng(2)
+    made = []
+    for person in range(3):
+        mix = rng.normal(size=(8, 12))
+        for run in range(3):
+            x = rng.normal(size=(80, 8)) @ mix + 0.5 * rng.normal(size=(80, 12))
+            x[50:60] = 1e3 * rng.normal(size=12)  # outside the intervals
+            made.append(
+                recording(
+                    x,
+                    dataset="rest",
+                    subject=f"{person}",
+                    name=f"sub-{person}_run-{run}",
+                    intervals_s=[(0.0, 125.0), (150.0, 200.0)],
+                )
+            )
+    (found, _) = identify(store_of(tmp_path, made), ["rest"])
+    assert found["people"] == 3 and found["right"] == [3, 3]
+    with pytest.raises(DataError, match="'toy' has fMRI of 1 people"):
+        identify(blocks, ["toy"])
 
 
 def test_found_again_counts_both_ways():
